@@ -1,0 +1,234 @@
+"""What happens around a backend's `run` in every generate and stream call.
+
+prepare (validate everything) -> run (seeded, cancellable) -> per chunk: origin -> per artifact: hooks
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from . import hooks
+from .artifacts import Artifact
+from .errors import BrokenBackend, OptionError, PromptError, printable
+from .runtime import LentState
+
+if TYPE_CHECKING:
+    from .protocols import Generator, Job, Step
+
+PROMPT_LIMIT = 1_000_000  # bytes of UTF-8; 1 MB takes a tokenizer two seconds, and no shipped model reads more
+SAMPLES_LIMIT = 100_000
+CALL_LIMIT = 16_384  # bytes of JSON; a larger batch of prompts is not repeated in every artifact's origin
+
+
+def generate(
+    model: Generator[Any],
+    prompt: Any,
+    n: int,
+    seed: int | None,
+    on_step: Callable[[Step], None] | None,
+    progress: bool | None,
+    options: Mapping[str, Any],
+) -> Iterator[Artifact]:
+    """The body of `Generator.generate`."""
+    with _bar(progress) as bar:
+        job, lent = prepare(model, prompt, n, seed, _both(on_step, bar), options)
+        yield from _finished(model, job, lent)
+
+
+def stream(
+    model: Generator[Any],
+    prompt: Any,
+    n: int,
+    seed: int | None,
+    on_step: Callable[[Step], None] | None,
+    options: Mapping[str, Any],
+) -> Iterator[Artifact]:
+    """The body of `Generator.stream`; not a generator function, so that bad input is refused at the call."""
+    job, lent = prepare(model, prompt, n, seed, on_step, options)
+    return _finished(model, job, lent) if hooks.watched("aigc_artifact") else _chunks(model, job, lent)
+
+
+def prepare(
+    model: Generator[Any],
+    prompt: Any,
+    n: int,
+    seed: int | None,
+    on_step: Callable[[Step], None] | None,
+    options: Mapping[str, Any],
+) -> tuple[Job, LentState | None]:
+    """Validate a call, before any tensor; the Job, and the random state to lend where the backend needs one."""
+    from .protocols import Job
+
+    owner = model.backend or type(model).__name__
+    parsed = model.Options.parse(owner, options)
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= SAMPLES_LIMIT:
+        raise OptionError(
+            f"n={n!r}: the number of samples per prompt is an integer from 1 to {SAMPLES_LIMIT:,}", field="n"
+        )
+    prompts = tuple(prompt) if isinstance(prompt, list | tuple) else (prompt,)
+    if not prompts:
+        raise PromptError("the list of prompts is empty; pass at least one", field="prompt")
+    if len(prompts) * n > SAMPLES_LIMIT:
+        raise OptionError(
+            f"{len(prompts)} prompts x n={n} is more than {SAMPLES_LIMIT:,} samples; split the call", field="n"
+        )
+    for index, each in enumerate(prompts):
+        check_prompt(each, model.prompt_types, owner, f"prompt[{index}]" if len(prompts) > 1 else "prompt")
+    seed = secrets.randbelow(2**32) if seed is None else check_seed(seed)
+    lent = None if model.owns_randomness else LentState(seed, model.device)
+    job = Job(prompts, n, seed, parsed, watcher(on_step, model, lent))
+    model.check(job)
+    hooks.manager.hook.aigc_prompt(job=job)
+    return job, lent
+
+
+def check_seed(seed: Any) -> int:
+    """`seed` if it is one: an integer from 0 to 2**63-1."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise OptionError(f"seed={seed!r}: a seed is an integer from 0 to 2**63-1, or None to draw one", field="seed")
+    return seed
+
+
+def item_seed(seed: int, index: int) -> int:
+    """The seed of item `index` of a call."""
+    return (seed + index) % 2**63
+
+
+def check_prompt(prompt: Any, types: tuple[type, ...], owner: str, field: str = "prompt") -> None:
+    """Refuse a prompt of another type, and text that is empty, huge or not encodable."""
+    if not isinstance(prompt, types):
+        wanted = " or ".join("None" if each is type(None) else each.__name__ for each in types)
+        raise PromptError(f"{field} is a {type(prompt).__name__}; {owner} takes {wanted}", field="prompt")
+    if not isinstance(prompt, str):
+        return
+    if not prompt:
+        hint = "; pass None to start from nothing" if type(None) in types else ""
+        raise PromptError(f"{field} is empty{hint}", field="prompt")
+    if len(prompt) > PROMPT_LIMIT:  # characters first: encoding 10 MB only to refuse it would take time
+        raise PromptError(
+            f"{field} has {len(prompt):,} characters; the limit is {PROMPT_LIMIT:,} bytes", field="prompt"
+        )
+    try:
+        size = len(prompt.encode())
+    except UnicodeEncodeError as error:
+        shown = printable(prompt[error.start])
+        message = f"{field} holds a lone surrogate {shown} at character {error.start}, which is no text; remove it"
+        raise PromptError(message, field="prompt") from error
+    if size > PROMPT_LIMIT:
+        raise PromptError(f"{field} has {size:,} bytes; the limit is {PROMPT_LIMIT:,}", field="prompt")
+
+
+def watcher(
+    on_step: Callable[[Step], None] | None, model: Any, lent: LentState | None = None
+) -> Callable[[Step], None]:
+    """What `run` calls with each Step: the caller's `on_step` and the hooks, in the caller's own random state."""
+    from .protocols import ignore
+
+    if on_step is None and not hooks.watched("aigc_step"):
+        return ignore
+
+    def watch(step: Step) -> None:
+        with lent.returned() if lent else nullcontext():
+            if on_step is not None:
+                on_step(step)
+            hooks.manager.hook.aigc_step(step=step, owner=model)
+
+    return watch
+
+
+def _finished(model: Generator[Any], job: Job, lent: LentState | None) -> Iterator[Artifact]:
+    """Whole artifacts, in order, each passed through the hooks."""
+    parts: list[list[Artifact]] = [[] for _ in range(len(job))]
+    for chunk in _chunks(model, job, lent):
+        parts[chunk.sample].append(chunk)
+    for index, chunks in enumerate(parts):
+        if not chunks:
+            raise BrokenBackend(f"{model.backend or type(model).__name__} yielded nothing for sample {index}")
+        whole = type(chunks[0]).join(chunks)
+        yield hooks.finish(whole, job) if hooks.watched("aigc_artifact") else whole
+
+
+def _chunks(model: Generator[Any], job: Job, lent: LentState | None) -> Iterator[Artifact]:
+    """Run the backend, and give every chunk its origin."""
+    origins: dict[int, dict[str, Any]] = {}
+    shared = _shared_origin(model, job)
+    run = model.run(job)
+    turn: AbstractContextManager[Any] = lent or nullcontext()
+    try:
+        while True:
+            with turn:
+                chunk = next(run, None)
+            if chunk is None:
+                return
+            if not isinstance(chunk, Artifact) or not 0 <= chunk.sample < len(job):
+                raise BrokenBackend(
+                    f"{model.backend or type(model).__name__} yielded {chunk!r}, not a chunk of this job"
+                )
+            if chunk.sample not in origins:
+                origins[chunk.sample] = _origin(shared, job, chunk.sample)
+            yield replace(chunk, origin=origins[chunk.sample])
+    finally:
+        close = getattr(run, "close", None)
+        if close is not None:
+            with turn:
+                close()
+
+
+def _shared_origin(model: Generator[Any], job: Job) -> dict[str, Any]:
+    from . import registry
+
+    options = job.options.model_dump(mode="json")
+    return {
+        "backend": model.backend,
+        "versions": registry.versions_of(model.backend),
+        "model": {"source": str(model.source), "fingerprint": model.fingerprint()},
+        "device": model.device,
+        "dtype": model.dtype,
+        "options": options,
+    }
+
+
+def _origin(shared: dict[str, Any], job: Job, index: int) -> dict[str, Any]:
+    """How item `index` was made: enough to make it again, alone or, to the byte, with the batch it came from."""
+    origin = dict(shared)
+    origin["prompt"] = _plain(job.prompts[index // job.n])
+    origin["seed"] = item_seed(job.seed, index)
+    if len(job) > 1:
+        prompts = [_plain(each) for each in job.prompts]
+        whole = len(prompts) == 1 or len(json.dumps(prompts)) <= CALL_LIMIT
+        origin["call"] = {"seed": job.seed, "n": job.n, "index": index, "prompts": prompts if whole else None}
+    return origin
+
+
+def _plain(prompt: Any) -> Any:
+    """The prompt as JSON; a prompt of another kind is described, and such an artifact cannot be replayed from its file."""
+    try:
+        json.dumps(prompt)
+    except TypeError:
+        return {"unrecorded": repr(prompt)[:200]}
+    return prompt
+
+
+def _both(first: Callable[[Step], None] | None, second: Callable[[Step], None] | None) -> Callable[[Step], None] | None:
+    if first is None or second is None:
+        return first or second
+
+    def both(step: Step) -> None:
+        first(step)
+        second(step)
+
+    return both
+
+
+def _bar(progress: bool | None) -> AbstractContextManager[Callable[[Step], None] | None]:
+    if progress or (progress is None and sys.stderr is not None and sys.stderr.isatty()):
+        from .progress import Bar
+
+        return Bar("generating", delay=0 if progress else 2)
+    return nullcontext(None)
