@@ -1,0 +1,46 @@
+# `make quickstart` and `make test` work on a fresh machine with nothing but Python 3.11 or newer.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+PACKAGES := aigc_sdk $(wildcard plugins/*/aigc_sdk_*)
+
+.PHONY: help quickstart test gauntlet lint format docs bench wheels clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(READY): requirements-dev.txt pyproject.toml $(wildcard plugins/*/pyproject.toml)
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+quickstart: $(READY) ## generate, fine-tune, generate again, replay; then show what was made
+	$(BIN)/python examples/quickstart.py
+
+test: $(READY) ## every test that finishes in minutes
+	$(BIN)/python -m pytest
+
+gauntlet: $(READY) ## the long tests: many kills, many mutations
+	$(BIN)/python -m pytest -m slow --timeout 3600
+
+lint: $(READY) ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(PACKAGES)
+
+format: $(READY) ## rewrite the code in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(READY) ## the option tables, and the API reference as HTML in build/docs
+	$(BIN)/python docs/tables.py
+	$(BIN)/python -m pdoc -o build/docs aigc_sdk aigc_sdk.errors aigc_sdk.media aigc_sdk.runtime aigc_sdk.training aigc_sdk.testing
+
+bench: $(READY) ## measure beside the peers; takes about 20 minutes
+	for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done
+
+wheels: $(READY) ## build every wheel and install them together in a fresh environment
+	PYTHON=$(PYTHON) tests/wheels.sh
+
+clean: ## remove what building and testing left
+	rm -rf build dist runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
