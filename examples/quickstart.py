@@ -106,7 +106,8 @@ td{{padding-right:2rem}}</style>
 <h2>Before fine-tuning</h2><pre><b>{html.escape(PROMPT)}</b>{html.escape(before.text)}</pre>
 <p><code>before.txt</code>, replayed from its own file: {html.escape(str(replayed))}.</p>
 <h2>Training loss, {len(curve)} steps</h2>
-<svg viewBox="-8 -8 {width + 16} {height + 16}" width="100%"><polyline points="{points}" fill="none" stroke="#36c" stroke-width="2"/></svg>
+<svg viewBox="-8 -8 {width + 16} {height + 16}" width="100%">
+<polyline points="{points}" fill="none" stroke="#36c" stroke-width="2"/></svg>
 <table><tr><td>bits per byte, before</td><td>{bits_before.value:.3f}</td></tr>
 <tr><td>bits per byte, after</td><td>{bits_after.value:.3f}</td></tr></table>
 <p><small>{html.escape(bits_after.protocol)}; {bits_after.n} tokens or texts of Python's reference manual, held out</small></p>
