@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Self, TypeAlias, TypeVar, cast
@@ -204,6 +205,8 @@ class Trainer(ABC, Generic[M]):
     """What one run may set: batch size, learning rate and the like."""
     Config: ClassVar[OptionsClass] = Options
     """What `open` may set when it builds a new model: sizes, labels and the like."""
+    rising: ClassVar[frozenset[str]] = frozenset()
+    """The metrics of `validate` of which more is better, such as {"accuracy"}."""
     model: M
     device: str
 
@@ -234,6 +237,14 @@ class Trainer(ABC, Generic[M]):
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned; the next `run` goes on from there."""
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """For as long as the block lasts, the model has the weights it is judged and saved with, where those differ
+        from the ones that are trained: an average over updates, say."""
+        return nullcontext()
+
+    def settle(self) -> None:
+        """Give the model the weights of `averaged` for good: the run is over."""
 
     def validate(self, data: Any, fit: Fit) -> Mapping[str, float]:
         """Metrics on held-out `data` with the model as it is now, such as {"loss": 2.1}."""

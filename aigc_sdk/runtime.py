@@ -51,6 +51,15 @@ def dtype(name: str, allowed: tuple[str, ...] = ("float32", "bfloat16")) -> torc
     return cast("torch.dtype", getattr(torch, name))
 
 
+def fast_bfloat16(device: str) -> bool:
+    """Whether `device` computes faster in bfloat16 than in float32; a CPU without instructions for it is far slower."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
 def rng(seed: int, device: str = "cpu") -> torch.Generator:
     """A random stream of its own."""
     import torch

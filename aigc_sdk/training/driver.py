@@ -1,0 +1,380 @@
+"""What happens around a trainer's `run`: checks, resume, checkpoints, validation, log, signals, progress.
+
+runs/mine/  run.json (what the run is), log.jsonl, checkpoint-000500/, best/, model/ (when it is finished)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+from aigc_sdk import calls, storage
+from aigc_sdk.errors import (
+    AigcError,
+    DataError,
+    FolderError,
+    MismatchedFolder,
+    OptionError,
+    TrainingDiverged,
+    printable,
+)
+from aigc_sdk.folder import FINAL, RUN, read_json
+from aigc_sdk.protocols import Fit, Step, Trainer
+from aigc_sdk.runtime import LentState
+
+from . import checkpoint, processes
+
+LOG = "log.jsonl"
+BEST = "best"
+STEPS_LIMIT = 1_000_000_000
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def drive(
+    trainer: Trainer[Any],
+    data: Any,
+    *,
+    max_steps: int,
+    seed: int,
+    validation: Any,
+    evaluate_every: int | None,
+    save_to: str | Path | None,
+    save_every: int | None,
+    resume: bool | Literal["anyway"],
+    best: str,
+    on_step: Callable[[Step], None] | None,
+    progress: bool | None,
+    options: Mapping[str, Any],
+) -> Iterator[Step]:
+    """The body of `Trainer.steps`; not a generator function, so that bad input is refused at the call."""
+    owner = type(trainer).__name__
+    fit = Fit(_count("max_steps", max_steps), calls.check_seed(seed), trainer.Options.parse(owner, options))
+    evaluate_every = None if evaluate_every is None else _count("evaluate_every", evaluate_every)
+    save_every = None if save_every is None else _count("save_every", save_every)
+    if data is None:
+        raise DataError("data is None; pass what to train on", field="data")
+    if evaluate_every is not None and validation is None:
+        raise OptionError("evaluate_every needs validation data; pass validation=", field="evaluate_every")
+    if (save_every is not None or resume) and save_to is None:
+        name = "resume" if resume else "save_every"
+        raise OptionError(f"{name} needs a folder for checkpoints; pass save_to=", field=name)
+    if resume not in (False, True, "anyway"):
+        raise OptionError(f"resume={resume!r}: use True, False or 'anyway'", field="resume")
+    run = _Run(trainer, data, fit, validation, evaluate_every, save_every, best)
+    if save_to is not None:
+        run.open(Path(save_to).expanduser(), resume)
+    return run.steps(on_step, progress)
+
+
+class _Run:
+    """One run of one trainer."""
+
+    def __init__(
+        self,
+        trainer: Trainer[Any],
+        data: Any,
+        fit: Fit,
+        validation: Any,
+        evaluate_every: int | None,
+        save_every: int | None,
+        best: str,
+    ) -> None:
+        self.trainer = trainer
+        self.data = data
+        self.fit = fit
+        self.validation = validation
+        self.evaluate_every = evaluate_every
+        self.save_every = save_every
+        self.best = best
+        self.best_value: float | None = None
+        self.folder: Path | None = None
+        self.done = 0
+        self.saved: int | None = None
+        self.sound = True
+        self.lent = LentState(fit.seed, trainer.device)
+
+    def open(self, folder: Path, resume: bool | Literal["anyway"]) -> None:
+        """Take the folder for this run: a new one, or one to go on with."""
+        self.folder = folder
+        if folder.exists() and not folder.is_dir():
+            raise FolderError(f"save_to={printable(str(folder))!r} is a file; choose a folder")
+        started = (folder / RUN).is_file()
+        if not started and folder.is_dir() and any(folder.iterdir()) and processes.is_main():
+            raise FolderError(f"save_to={printable(str(folder))!r} holds other things; choose a new or empty folder")
+        if started and not resume and processes.is_main():
+            raise FolderError(
+                f"save_to={printable(str(folder))!r} holds a run already; pass resume=True to go on with it, or choose "
+                "another folder"
+            )
+        record = describe(self.trainer, self.data, self.fit)
+        if started and resume:
+            self._resume(folder, record, anyway=resume == "anyway")
+        if processes.is_main():
+            with storage.disk_errors(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                storage.sweep(folder)
+                self._cut_log()
+            storage.write_file(folder / RUN, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode())
+
+    def steps(self, on_step: Callable[[Step], None] | None, progress: bool | None) -> Iterator[Step]:
+        """Drive the trainer, and hand on its steps."""
+        watch = calls.watcher(on_step, self.trainer)
+        with ExitStack() as stack:
+            signals = stack.enter_context(_Signals(self._save))
+            bar = stack.enter_context(_bar(progress))
+            run = self.trainer.run(self.data, self.fit)
+            stack.callback(getattr(run, "close", lambda: None))
+            try:
+                while self.done < self.fit.max_steps:
+                    with signals.working():
+                        step = self._next(run)
+                    if step is None:
+                        break
+                    bar(step)
+                    watch(step)
+                    yield step
+            except (AigcError, ArithmeticError):
+                self.sound = False  # a step that failed is no place to go on from
+                raise
+            finally:
+                if self.sound and sys.exc_info()[0] in (None, GeneratorExit, KeyboardInterrupt):
+                    self._save()
+            self._finish()
+
+    def _next(self, run: Iterator[Step]) -> Step | None:
+        """One update, with everything that belongs to it: validation, log, checkpoint."""
+        self.sound = False
+        with self.lent:
+            step = next(run, None)
+        if step is None:
+            self.sound = True
+            return None
+        self.done = step.index
+        last = step.index == self.fit.max_steps
+        if self.validation is not None and (last or (self.evaluate_every and step.index % self.evaluate_every == 0)):
+            step = Step(step.index, step.total, {**step.metrics, **self._validate(step.index)})
+        self._log(step)
+        self.sound = True
+        if self.save_every and step.index % self.save_every == 0:
+            self._save()
+        return step
+
+    def _validate(self, step: int) -> dict[str, float]:
+        with self.lent, self.trainer.averaged():
+            found = {
+                f"validation_{name}": float(value)
+                for name, value in self.trainer.validate(self.validation, self.fit).items()
+            }
+        name = f"validation_{self.best}"
+        if name not in found:
+            known = ", ".join(each.removeprefix("validation_") for each in found)
+            raise OptionError(f"best={self.best!r} is no validation metric; there are: {known}", field="best")
+        if found[name] != found[name]:
+            raise TrainingDiverged(f"{name} became NaN at step {step}; try a lower learning rate")
+        if self._improves(found[name]) and self.folder is not None and processes.is_main():
+            with self.trainer.averaged():
+                self._write_model(self.folder / BEST)
+        return found
+
+    def _improves(self, value: float) -> bool:
+        rising = self.best in self.trainer.rising
+        better = self.best_value is None or (value > self.best_value if rising else value < self.best_value)
+        if better:
+            self.best_value = value
+        return better
+
+    def _save(self) -> None:
+        """A checkpoint of the step that was made last, unless there is one."""
+        if self.folder is None or not self.sound or self.done == 0 or self.saved == self.done:
+            return
+        state = self.trainer.state_dict()
+        if processes.is_main():
+            with self.trainer.averaged():
+                checkpoint.save(self.folder, self.done, self._write_model, state)
+        self.saved = self.done
+
+    def _finish(self) -> None:
+        """The end of a run, early or not: the model takes its averaged weights; a complete run leaves `model/`."""
+        self.trainer.settle()
+        if self.folder is not None and self.done == self.fit.max_steps and processes.is_main():
+            self._write_model(self.folder / FINAL)
+
+    def _write_model(self, folder: Path) -> None:
+        self.trainer.model.save(folder)
+
+    def _resume(self, folder: Path, record: Mapping[str, Any], *, anyway: bool) -> None:
+        changes = list(_changes(read_json(folder / RUN), record))
+        if changes and not anyway:
+            raise MismatchedFolder(
+                f"the run in {printable(str(folder))} is another one: {'; '.join(changes)}. Go on as it was begun, pass "
+                "resume='anyway' to go on nevertheless, or choose another folder"
+            )
+        if changes:
+            warnings.warn(f"resuming although {'; '.join(changes)}", RuntimeWarning, stacklevel=5)
+        found = checkpoint.newest(folder)
+        if found is None:
+            return
+        self.trainer.load_state_dict(found.state)
+        self.done = self.saved = found.step
+
+    def _log(self, step: Step) -> None:
+        if self.folder is None or not processes.is_main():
+            return
+        with storage.disk_errors(self.folder / LOG), (self.folder / LOG).open("a", encoding="utf-8") as log:
+            log.write(json.dumps({"step": step.index, **step.metrics}) + "\n")
+
+    def _cut_log(self) -> None:
+        """Leave the lines up to the step that the run goes on from, and find the best validation among them."""
+        if self.folder is None:
+            return
+        path = self.folder / LOG
+        lines = path.read_bytes().splitlines(keepends=True)[: self.done] if path.exists() else []
+        storage.write_file(path, b"".join(lines))
+        for line in lines:
+            value = json.loads(line).get(f"validation_{self.best}")
+            if value is not None:
+                self._improves(value)
+
+
+class _Signals:
+    """Ctrl-C and SIGTERM end the run at the step's edge with a checkpoint; a second one ends it at once."""
+
+    def __init__(self, save: Callable[[], None]) -> None:
+        self._save = save
+        self._before: dict[int, Any] = {}
+        self._busy = False
+        self._received: int | None = None
+
+    def __enter__(self) -> _Signals:
+        if threading.current_thread() is threading.main_thread():  # handlers can be set nowhere else
+            self._before = {each: signal.signal(each, self._handle) for each in _SIGNALS}
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def working(self) -> _Signals._Work:
+        """A block that a first signal does not interrupt."""
+        return self._Work(self)
+
+    def _handle(self, number: int, frame: object) -> None:
+        if self._busy and self._received is None:
+            self._received = number
+            print("\nstopping after this step; once more stops at once", file=sys.stderr, flush=True)
+            return
+        if not self._busy:
+            self._received = number
+            self._save()
+        self._deliver(number)
+
+    def _deliver(self, number: int) -> None:
+        self.__exit__()
+        if number == signal.SIGINT and signal.getsignal(number) is signal.default_int_handler:
+            raise KeyboardInterrupt
+        os.kill(os.getpid(), number)
+
+    class _Work:
+        def __init__(self, signals: _Signals) -> None:
+            self.signals = signals
+
+        def __enter__(self) -> None:
+            self.signals._busy = True
+
+        def __exit__(self, kind: object, *exc: object) -> None:
+            self.signals._busy = False
+            if self.signals._received is not None and kind is None:
+                self.signals._save()
+                self.signals._deliver(self.signals._received)
+
+
+def describe(trainer: Trainer[Any], data: Any, fit: Fit) -> dict[str, Any]:
+    """What makes a run this run and no other."""
+    torch = sys.modules.get("torch")
+    return {
+        "format": 1,
+        "trainer": f"{type(trainer).__module__}.{type(trainer).__qualname__}",
+        "seed": fit.seed,
+        "max_steps": fit.max_steps,
+        "options": fit.options.model_dump(mode="json"),
+        "data": data_digest(data),
+        "torch": None if torch is None else str(torch.__version__),
+        "processes": processes.world(),
+    }
+
+
+def data_digest(data: Any) -> str | None:
+    """A sha256 over the data, or None for what cannot be read twice, such as an iterator."""
+    digest = hashlib.sha256()
+    return digest.hexdigest() if _feed(digest, data) else None
+
+
+def _feed(digest: Any, data: Any) -> bool:
+    """Whether `data` is of a kind that has a digest."""
+    if isinstance(data, str | Path):
+        path = Path(data)
+        try:
+            content = path.read_bytes() if path.is_file() else str(data).encode(errors="surrogatepass")
+        except (OSError, ValueError):
+            content = str(data).encode(errors="surrogatepass")
+        digest.update(b"s" + hashlib.sha256(content).digest())
+        return True
+    if data is None or isinstance(data, bool | int | float | bytes):
+        digest.update(repr(data).encode())
+        return True
+    if isinstance(data, Mapping):
+        return all(_feed(digest, key) and _feed(digest, each) for key, each in data.items())
+    if isinstance(data, list | tuple):
+        digest.update(f"[{len(data)}".encode())
+        return all(_feed(digest, each) for each in data)
+    if hasattr(data, "_fingerprint"):  # datasets.Dataset
+        digest.update(str(data._fingerprint).encode())
+        return True
+    if hasattr(data, "_content"):  # an Artifact
+        return _feed(digest, data._content())
+    return _feed_array(digest, data)
+
+
+def _feed_array(digest: Any, data: Any) -> bool:
+    array = data.detach().cpu().numpy() if hasattr(data, "detach") else data
+    if not (hasattr(array, "tobytes") and hasattr(array, "shape")):
+        return False
+    digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+    return True
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    for key in ("trainer", "seed", "max_steps", "torch", "processes"):
+        if before.get(key) != now[key]:
+            yield f"{key} was {printable(repr(before.get(key)))}, is {now[key]!r}"
+    old, new = before.get("options") or {}, now["options"]
+    for key in sorted({*old, *new}):
+        if old.get(key) != new.get(key):
+            yield f"the option {key} was {printable(repr(old.get(key)))}, is {new.get(key)!r}"
+    if before.get("data") != now["data"]:
+        yield "the data has changed"
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= STEPS_LIMIT:
+        raise OptionError(f"{name}={value!r}: give an integer from 1 to {STEPS_LIMIT:,}", field=name)
+    return value
+
+
+def _bar(progress: bool | None) -> Any:
+    on = progress or (progress is None and sys.stderr is not None and sys.stderr.isatty())
+    if on and processes.is_main():
+        from aigc_sdk.progress import Bar
+
+        return Bar("training")
+    return nullcontext(lambda step: None)

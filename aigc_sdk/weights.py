@@ -1,0 +1,224 @@
+"""Weights from a model folder: safetensors alone, shapes before bytes, nothing missing, nothing left over, all finite."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import AigcError, CorruptFolder, MismatchedFolder, NotAModel, UnsafeFolder, printable
+from .folder import Folder, read_json
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+_SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\.safetensors")
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_SHOWN = 3  # names in a message
+
+
+def read_weights(path: Path, expected: Mapping[str, tuple[int, ...]] | None = None) -> dict[str, torch.Tensor]:
+    """Every tensor in the folder's safetensors files; see `Folder.weights`."""
+    files = weight_files(path)
+    if expected is not None:
+        _compare(path, shapes(path), expected)
+    tensors: dict[str, torch.Tensor] = {}
+    for file in files:
+        with _safetensors(file) as opened:
+            for name in opened.keys():  # noqa: SIM118 (no mapping)
+                tensors[name] = opened.get_tensor(name)
+    _check_finite(path, tensors)
+    return tensors
+
+
+def shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor, from the files' headers."""
+    found: dict[str, tuple[int, ...]] = {}
+    for file in weight_files(path):
+        with _safetensors(file) as opened:
+            for name in opened.keys():  # noqa: SIM118
+                if name in found:
+                    raise CorruptFolder(f"{printable(str(path))}: the weight {printable(name)!r} is there twice")
+                found[name] = tuple(opened.get_slice(name).get_shape())
+    return found
+
+
+def weight_files(path: Path) -> list[Path]:
+    """The safetensors files of a model: one, or the shards that its index names."""
+    shown = printable(str(path))
+    if (path / SINGLE).is_file():
+        return [path / SINGLE]
+    if not (path / INDEX).is_file():
+        pickles = sorted(each.name for pattern in _PICKLES for each in path.glob(pattern))
+        if pickles:
+            raise UnsafeFolder(
+                f"{shown} holds its weights as {printable(pickles[0])}, a pickle, which can run code when it is read; "
+                "convert it to safetensors where you trust it: model.save_pretrained(folder) in transformers"
+            )
+        raise NotAModel(f"{shown} holds no weights: no {SINGLE}, no {INDEX}")
+    names = read_json(path / INDEX).get("weight_map")
+    if not isinstance(names, dict) or not all(isinstance(each, str) for each in names.values()):
+        raise CorruptFolder(f"{shown}: {INDEX} has no weight_map")
+    shards = sorted(set(names.values()))
+    for shard in shards:
+        if not _SHARD.fullmatch(shard):
+            raise UnsafeFolder(f"{shown}: {INDEX} names the shard {printable(shard)!r}, which is no plain file name")
+        if not (path / shard).is_file():
+            raise CorruptFolder(f"{shown}: the shard {shard} is missing; fetch or save the model again")
+    return [path / shard for shard in shards]
+
+
+def load_transformers(folder: Folder, model_class: Any, **overrides: Any) -> PreTrainedModel:
+    """A Hugging Face model from a checked folder, in evaluation mode, with the dtype of its file.
+
+    model_class: a transformers auto class, such as AutoModelForCausalLM. overrides: configuration to set.
+    The library is given a configuration and tensors, and never sees the folder: so nothing in it can choose code.
+    Raises MismatchedFolder when weights are missing or left over, and CorruptFolder or UnsafeFolder otherwise.
+    """
+    config = _transformers_config(folder, overrides)
+    _check_size(folder, config, model_class)
+    tensors = read_weights(folder.path)
+    concrete = model_class._model_mapping[type(config)] if hasattr(model_class, "_model_mapping") else model_class
+    dtype = next((each.dtype for each in tensors.values() if each.is_floating_point()), None)
+    with foreign_errors(folder.path, "the weights do not make this model"), _quiet():
+        model, report = concrete.from_pretrained(
+            None, config=config, state_dict=tensors, output_loading_info=True, dtype=dtype, attn_implementation="sdpa"
+        )
+    _check_report(folder.path, report)
+    return model.eval()  # type: ignore[no-any-return]
+
+
+def load_tokenizer(folder: Folder) -> PreTrainedTokenizerFast:
+    """The tokenizer in tokenizer.json, with the special tokens of tokenizer_config.json."""
+    from transformers import PreTrainedTokenizerFast
+
+    if not folder.has("tokenizer.json"):
+        raise NotAModel(
+            f"{printable(str(folder.path))} has no tokenizer.json; save the tokenizer again with transformers 5"
+        )
+    settings = folder.config("tokenizer_config.json") if folder.has("tokenizer_config.json") else {}
+    special = {key: _token(settings.get(key)) for key in ("bos_token", "eos_token", "unk_token", "pad_token")}
+    longest = settings.get("model_max_length")
+    read_json(folder.path / "tokenizer.json")
+    with foreign_errors(folder.path, "tokenizer.json is no tokenizer"):
+        return PreTrainedTokenizerFast(
+            tokenizer_file=str(folder.path / "tokenizer.json"),
+            clean_up_tokenization_spaces=False,
+            **{key: value for key, value in special.items() if value is not None},
+            **({"model_max_length": longest} if isinstance(longest, int) else {}),
+        )
+
+
+@contextmanager
+def foreign_errors(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever a library raises about a folder into CorruptFolder, with its cause."""
+    try:
+        yield
+    except (AigcError, MemoryError):
+        raise
+    except Exception as error:
+        cause = printable(f"{type(error).__name__}: {error}", 300)
+        raise CorruptFolder(f"{printable(str(path))}: {what}: {cause}") from error
+
+
+@contextmanager
+def _safetensors(file: Path) -> Iterator[Any]:
+    from safetensors import safe_open
+
+    with foreign_errors(file.parent, f"{file.name} is no sound safetensors file"), safe_open(file, "pt") as opened:
+        yield opened
+
+
+def _compare(path: Path, found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
+    shown = printable(str(path))
+    missing, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
+    if missing or extra:
+        parts = [f"misses {_some(missing)}"] * bool(missing) + [f"has unexpected {_some(extra)}"] * bool(extra)
+        raise MismatchedFolder(f"{shown}: {SINGLE} {' and '.join(parts)}; it is not of this configuration")
+    for name, shape in expected.items():
+        if tuple(found[name]) != tuple(shape):
+            raise MismatchedFolder(
+                f"{shown}: {name} has the shape {found[name]}, the configuration says {tuple(shape)}"
+            )
+
+
+def _check_finite(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    import torch
+
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CorruptFolder(f"{printable(str(path))}: the weight {printable(name)} holds NaN or infinite values")
+
+
+def _transformers_config(folder: Folder, overrides: Mapping[str, Any]) -> Any:
+    from transformers import AutoConfig
+
+    found = {**folder.config(), **overrides}
+    for key in ("quantization_config", "architectures"):
+        found.pop(key, None)
+    kind = found.pop("model_type", None)
+    if not isinstance(kind, str):
+        raise CorruptFolder(f"{printable(str(folder.path))}: config.json names no model_type")
+    with foreign_errors(folder.path, "config.json describes no model"), _quiet():
+        return AutoConfig.for_model(kind, **found)
+
+
+def _check_size(folder: Folder, config: Any, model_class: Any) -> None:
+    """Refuse, before anything is allocated, a configuration whose model is larger than the weights that are there."""
+    import math
+
+    import torch
+
+    there = sum(map(math.prod, shapes(folder.path).values()))
+    with foreign_errors(folder.path, "config.json describes no model"), torch.device("meta"), _quiet():
+        needed = sum(each.numel() for each in model_class.from_config(config, attn_implementation="sdpa").parameters())
+    if needed > there:
+        raise MismatchedFolder(
+            f"{printable(str(folder.path))}: config.json describes a model of {needed:,} weights, the files hold {there:,}"
+        )
+
+
+def _check_report(path: Path, report: Mapping[str, Any]) -> None:
+    shown = printable(str(path))
+    for key, what in (("missing_keys", "misses"), ("unexpected_keys", "has unexpected")):
+        if report.get(key):
+            raise MismatchedFolder(f"{shown}: the model {what} the weights {_some(sorted(map(str, report[key])))}")
+    if report.get("mismatched_keys"):
+        raise MismatchedFolder(
+            f"{shown}: weights of another shape than config.json says: {_some(sorted(map(str, report['mismatched_keys'])))}"
+        )
+    if report.get("error_msgs"):
+        raise CorruptFolder(f"{shown}: {printable(str(report['error_msgs'][0]))}")
+
+
+def _some(names: list[str]) -> str:
+    rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(map(printable, names[:_SHOWN])) + rest
+
+
+def _token(value: Any) -> str | None:
+    """A special token: a string, or the dict that transformers writes for an AddedToken."""
+    content = value.get("content") if isinstance(value, dict) else value
+    return content if isinstance(content, str) else None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """transformers logs a loading report and configuration hints, all of which are errors here or noise."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
