@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import media, registry
+from . import registry
 from .artifacts import Artifact
 from .errors import MediaError
 
@@ -30,6 +30,8 @@ class Replay:
 
 def read(path: str | Path) -> Artifact:
     """Read an artifact from a file, with its `origin` where the file carries one."""
+    from . import media
+
     return media.read(path)
 
 
@@ -38,6 +40,8 @@ def replay(path: str | Path, *, device: str | None = None) -> Replay:
 
     device: where to run; None takes the device it was made on. Raises MediaError when the file carries no origin.
     """
+    from . import media
+
     saved = media.read(path)
     origin = saved.origin
     if not origin:

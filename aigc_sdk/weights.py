@@ -85,7 +85,7 @@ def load_transformers(folder: Folder, model_class: Any, **overrides: Any) -> Pre
     tensors = read_weights(folder.path)
     concrete = model_class._model_mapping[type(config)] if hasattr(model_class, "_model_mapping") else model_class
     dtype = next((each.dtype for each in tensors.values() if each.is_floating_point()), None)
-    with foreign_errors(folder.path, "the weights do not make this model"), _quiet():
+    with foreign_errors(folder.path, "the weights do not make this model"), quiet():
         model, report = concrete.from_pretrained(
             None, config=config, state_dict=tensors, output_loading_info=True, dtype=dtype, attn_implementation="sdpa"
         )
@@ -164,7 +164,7 @@ def _transformers_config(folder: Folder, overrides: Mapping[str, Any]) -> Any:
     kind = found.pop("model_type", None)
     if not isinstance(kind, str):
         raise CorruptFolder(f"{printable(str(folder.path))}: config.json names no model_type")
-    with foreign_errors(folder.path, "config.json describes no model"), _quiet():
+    with foreign_errors(folder.path, "config.json describes no model"), quiet():
         return AutoConfig.for_model(kind, **found)
 
 
@@ -175,7 +175,7 @@ def _check_size(folder: Folder, config: Any, model_class: Any) -> None:
     import torch
 
     there = sum(map(math.prod, shapes(folder.path).values()))
-    with foreign_errors(folder.path, "config.json describes no model"), torch.device("meta"), _quiet():
+    with foreign_errors(folder.path, "config.json describes no model"), torch.device("meta"), quiet():
         needed = sum(each.numel() for each in model_class.from_config(config, attn_implementation="sdpa").parameters())
     if needed > there:
         raise MismatchedFolder(
@@ -208,7 +208,7 @@ def _token(value: Any) -> str | None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """transformers logs a loading report and configuration hints, all of which are errors here or noise."""
     from transformers.utils import logging
 
