@@ -223,6 +223,9 @@ class Trainer(ABC, Generic[M]):
     ) -> Self:
         """Start from the model at `source`, or from a new one made by `config`; the backend says which is the default."""
 
+    def check(self, data: Any, validation: Any, fit: Fit) -> None:
+        """Refuse data and options that cannot be trained with, before anything runs or is written."""
+
     @abstractmethod
     def run(self, data: Any, fit: Fit) -> Iterator[Step]:
         """Train, and yield one Step per optimiser update, from the one after the loaded state to `fit.max_steps`.

@@ -10,18 +10,19 @@ update of every turn is left out, and so is each side's set-up. Without dropout 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import platform
 import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from aigc_sdk.protocols import Fit
+from aigc_sdk.runtime import fast_bfloat16
 from aigc_sdk_gpt2.corpus import sample_text
 from aigc_sdk_gpt2.data import Blocks, documents, encode, train_tokenizer
 from aigc_sdk_gpt2.model import GPT2
@@ -49,7 +50,16 @@ class Turn:
 
 
 class Peer(Trainer):  # type: ignore[misc]
-    """Hugging Face's Trainer, reading rows in the order they are in."""
+    """Hugging Face's Trainer, reading rows in the order they are in, and keeping its losses."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.losses: list[torch.Tensor] = []
+
+    def compute_loss(self, *arguments: Any, **named: Any) -> Any:
+        loss = super().compute_loss(*arguments, **named)
+        self.losses.append(loss.detach())
+        return loss
 
     def _get_train_sampler(self, *_: Any) -> Any:
         return torch.utils.data.SequentialSampler(self.train_dataset)
@@ -113,8 +123,7 @@ def theirs(rows: list[dict[str, Any]], dropout: float, precision: str, steps: in
             use_cpu=True,
             report_to=[],
             save_strategy="no",
-            logging_strategy="steps",
-            logging_steps=1,
+            logging_strategy="no",
             disable_tqdm=True,
             remove_unused_columns=False,
             **HYPER,
@@ -123,5 +132,83 @@ def theirs(rows: list[dict[str, Any]], dropout: float, precision: str, steps: in
             network(dropout), arguments, train_dataset=rows, data_collator=default_data_collator, callbacks=[watch]
         )
         peer.train()
-    losses = [entry["loss"] for entry in peer.state.log_history if "loss" in entry]
-    return Turn(losses, [b - a for a, b in zip(watch.times, watch.times[1:], strict=False)])
+    return Turn([float(loss) for loss in peer.losses], [b - a for a, b in zip(watch.times, watch.times[1:], strict=False)])
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the table."""
+
+    dropout: float
+    precision: str
+    target: float  # of ours / theirs
+
+    def __str__(self) -> str:
+        return f"dropout {self.dropout:g}, {self.precision}"
+
+
+def measure(case: Case, turns: int, steps: int) -> dict[str, Any]:
+    """Both sides in turns."""
+    text = sample_text()[:1_000_000]
+    tokenizer = train_tokenizer([text], VOCABULARY, BLOCK)
+    rows = rows_of(Blocks(encode(documents([text]), tokenizer), BLOCK), steps)
+    own, other = [], []
+    for _ in range(turns):
+        other.append(theirs(rows, case.dropout, case.precision, steps))
+        own.append(ours(text, tokenizer, case.dropout, case.precision, steps))
+    seconds = [statistics.median(s for turn in side for s in turn.seconds) for side in (own, other)]
+    apart = max(abs(a - b) for a, b in zip(own[0].losses, other[0].losses, strict=True))
+    return {
+        "case": str(case),
+        "tokens_per_second": [round(BATCH * BLOCK / each) for each in seconds],
+        "ratio": round(seconds[1] / seconds[0], 3),
+        "ratio_of_each_turn": [
+            round(statistics.median(b.seconds) / statistics.median(a.seconds), 3)
+            for a, b in zip(own, other, strict=True)
+        ],
+        "target": case.target,
+        "losses_differ_by": apart,
+        "last_losses": [own[0].losses[-1], other[0].losses[-1]],
+    }
+
+
+def rows_of(blocks: Blocks, steps: int) -> list[dict[str, Any]]:
+    """The rows that our trainer draws with seed 0, in its order, as the peer takes them."""
+    from aigc_sdk.training.order import rows
+
+    inputs, targets = blocks.at(blocks.starts(rows(0, len(blocks), 0, steps * BATCH)))
+    # `shift_labels` hands the peer our very targets; `labels` only has to be there.
+    return [{"input_ids": a, "labels": a, "shift_labels": b} for a, b in zip(inputs, targets, strict=True)]
+
+
+def main() -> None:
+    """Print one JSON object per case."""
+    parser = argparse.ArgumentParser(description="Train a 10M GPT-2: our trainer beside Hugging Face's.")
+    parser.add_argument("--quick", action="store_true", help="one short turn of each case")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=8, help="updates per turn")
+    arguments = parser.parse_args()
+    turns, steps = (1, 4) if arguments.quick else (arguments.turns, arguments.steps)
+    torch.set_num_threads(arguments.threads)
+    warnings.filterwarnings("ignore")
+    machine = {"torch": torch.__version__, "threads": arguments.threads, "processor": processor()}
+    print(json.dumps({"what": "GPT-2, 10.1 M weights, 8 x 256 tokens; [ours, theirs]", **machine}))
+    cases = [Case(0.0, "float32", 1.15), Case(0.1, "float32", 1.3)]
+    if fast_bfloat16("cpu"):
+        cases += [Case(0.0, "bfloat16", 1.15), Case(0.1, "bfloat16", 1.3)]
+    for case in cases:
+        print(json.dumps(measure(case, turns, steps)), flush=True)
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    main()

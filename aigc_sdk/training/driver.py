@@ -69,6 +69,7 @@ def drive(
         raise OptionError(f"{name} needs a folder for checkpoints; pass save_to=", field=name)
     if resume not in (False, True, "anyway"):
         raise OptionError(f"resume={resume!r}: use True, False or 'anyway'", field="resume")
+    trainer.check(data, validation, fit)
     run = _Run(trainer, data, fit, validation, evaluate_every, save_every, best)
     if save_to is not None:
         run.open(Path(save_to).expanduser(), resume)

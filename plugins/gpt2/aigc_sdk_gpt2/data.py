@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 T = TypeVar("T")
+END_OF_TEXT = "<|endoftext|>"
 IGNORED = -100  # a target that no loss is taken of; torch's cross-entropy skips this index
 JSON_LINES = (".jsonl", ".ndjson")
 LAYOUTS = (
@@ -297,9 +298,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, context: int) -> PreT
     It has at most `vocab_size` tokens: 256 bytes, `<|endoftext|>`, and merges (Sennrich et al. 2016, Radford et al. 2019).
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
 
-    end = "<|endoftext|>"
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -307,15 +306,22 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, context: int) -> PreT
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         min_frequency=2,
-        special_tokens=[end],
+        special_tokens=[END_OF_TEXT],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    return wrapped(tokenizer, context)
+
+
+def wrapped(tokenizer: Any, context: int) -> PreTrainedTokenizerFast:
+    """A tokenizer as `train_tokenizer` makes them, in the form that transformers models come with."""
+    from transformers import PreTrainedTokenizerFast
+
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        bos_token=end,
-        eos_token=end,
+        bos_token=END_OF_TEXT,
+        eos_token=END_OF_TEXT,
         model_max_length=context,
         clean_up_tokenization_spaces=False,
     )

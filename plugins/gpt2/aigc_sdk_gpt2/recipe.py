@@ -30,7 +30,7 @@ TRAINING = {
     "final_rate": 0.02,
     "clip_norm": 1.0,
 }
-MAX_STEPS = 2800  # ten times through the text
+MAX_STEPS = 4000  # 14 times through the text
 
 
 def train(run: Path, max_steps: int = MAX_STEPS) -> GPT2:

@@ -15,12 +15,12 @@ from aigc_sdk.errors import MismatchedFolder, OptionError
 from aigc_sdk.protocols import Device, DType, Fit, Options, Source, Step
 from aigc_sdk.training import Loop, TorchTrainer, schedule
 
-from .data import IGNORED, Blocks, Document, documents, encode, train_tokenizer
+from .data import IGNORED, Blocks, Document, documents, encode, train_tokenizer, wrapped
 from .model import GPT2
 from .network import TrainingNetwork, dropping
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 BLOCK_LIMIT = 1024  # tokens; the default block of models whose context is longer, which few machines could train at
 
@@ -88,6 +88,7 @@ class GPT2Trainer(TorchTrainer[GPT2]):
         self.device = model.device
         self.networks = {"network": TrainingNetwork(model.network)}
         self._vocab_size = vocab_size  # of a tokenizer that is still to be learnt
+        self._read: dict[int, tuple[Any, list[Document]]] = {}
         self._validation: tuple[Any, Blocks] | None = None
 
     @classmethod
@@ -113,7 +114,7 @@ class GPT2Trainer(TorchTrainer[GPT2]):
                 f"{', '.join(config)}: only a new model takes sizes; the model {str(source)!r} has its own",
                 field=next(iter(config)),
             )
-        return cls(GPT2.open(None if source == "default" else source, device=device, revision=revision))
+        return cls(GPT2.open(source, device=device, revision=revision))
 
     @classmethod
     def _new(cls, sizes: NewModel, device: str) -> Self:
@@ -139,9 +140,17 @@ class GPT2Trainer(TorchTrainer[GPT2]):
             network = GPT2LMHeadModel(config).to(device)
         return cls(GPT2(network, tokenizer, device=device), vocab_size=sizes.vocab_size)
 
+    def check(self, data: Any, validation: Any, fit: Fit) -> None:
+        """Read all data, and refuse what cannot be used; the run then starts with what was read."""
+        self._block(fit.options)
+        self._validation = None
+        self._documents(data, "data", keep=True)
+        if validation is not None:
+            self._documents(validation, "validation", keep=True)
+
     def run(self, data: Any, fit: Fit) -> Iterator[Step]:
         options: TrainingOptions = fit.options
-        found = list(documents(data))
+        found = self._documents(data, "data")
         if self._vocab_size is not None:
             self._learn_tokenizer(found, self._vocab_size)
         blocks = Blocks(encode(found, self.model.tokenizer), self._block(options))
@@ -176,6 +185,8 @@ class GPT2Trainer(TorchTrainer[GPT2]):
                 loop.backward(part_loss)
                 loss += part_loss.detach()
             norm = loop.update("network")
+            # Fused AdamW changes weights without counting the change, and the model's fingerprint relies on that count.
+            torch.autograd.graph.increment_version(list(network.parameters()))
             network.eval()  # between updates the model is the user's to try
             yield loop.step(loss=loss, gradient_norm=norm)
 
@@ -186,7 +197,7 @@ class GPT2Trainer(TorchTrainer[GPT2]):
         those of the evaluator, whose windows overlap.
         """
         if self._validation is None or self._validation[0] is not data:
-            tokens = encode(documents(data, "validation"), self.model.tokenizer, "validation")
+            tokens = encode(self._documents(data, "validation"), self.model.tokenizer, "validation")
             self._validation = (data, Blocks(tokens, self._block(fit.options)))
         blocks = self._validation[1]
         network = self.networks["network"]
@@ -211,13 +222,21 @@ class GPT2Trainer(TorchTrainer[GPT2]):
         if learnt is not None and self._vocab_size is not None:
             from tokenizers import Tokenizer
 
-            self._take_tokenizer(Tokenizer.from_str(learnt))
+            self._take_tokenizer(wrapped(Tokenizer.from_str(learnt), self.model.context))
         elif learnt is not None and learnt != self.model.tokenizer.backend_tokenizer.to_str():
             raise MismatchedFolder("the state is of a training with another tokenizer; open the model it started from")
         super().load_state_dict(rest)
 
+    def _documents(self, data: Any, name: str, *, keep: bool = False) -> list[Document]:
+        """The documents in `data`, read once: an iterator would give nothing the second time."""
+        kept = self._read.pop(id(data), None)
+        found = kept[1] if kept is not None else list(documents(data, name))
+        if keep:
+            self._read[id(data)] = (data, found)
+        return found
+
     def _block(self, options: TrainingOptions) -> int:
-        context: int = self.model.network.config.max_position_embeddings
+        context = self.model.context
         if options.block is None:
             return min(context, BLOCK_LIMIT)
         if options.block > context:
@@ -226,9 +245,9 @@ class GPT2Trainer(TorchTrainer[GPT2]):
 
     def _learn_tokenizer(self, found: list[Document], vocab_size: int) -> None:
         texts = (piece.text for document in found for piece in document)
-        self._take_tokenizer(train_tokenizer(texts, vocab_size, self.model.tokenizer.model_max_length))
+        self._take_tokenizer(train_tokenizer(texts, vocab_size, self.model.context))
 
-    def _take_tokenizer(self, tokenizer: Any) -> None:
+    def _take_tokenizer(self, tokenizer: PreTrainedTokenizerFast) -> None:
         """Give a new model its tokenizer; a text with few words needs fewer tokens than the model had room for."""
         self.model.tokenizer = tokenizer
         self.model.network.resize_token_embeddings(len(tokenizer))
