@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-PACKAGES := aigc_sdk $(wildcard plugins/*/aigc_sdk_*)
+PACKAGES := aigc_sdk $(filter-out %.egg-info,$(wildcard plugins/*/aigc_sdk_*))
 
 .PHONY: help quickstart test gauntlet lint format docs bench wheels clean
 

@@ -63,7 +63,7 @@ class Folder:
 
     def config(self, name: str = "config.json") -> dict[str, Any]:
         """The configuration without the keys that would choose code, and with its sizes checked."""
-        found = _without_code(self.json(name))
+        found: dict[str, Any] = _without_code(self.json(name))
         _check_numbers(found, self.path / name)
         return found
 

@@ -278,7 +278,7 @@ def _decode_film(data: bytes) -> tuple[Artifact, str | None]:
     import av
     import numpy as np
 
-    with av.open(io.BytesIO(data), format="mp4") as container:
+    with av.open(io.BytesIO(data), "r", format="mp4") as container:
         if not container.streams.video:
             raise MediaError("the file holds no film")
         stream = container.streams.video[0]
@@ -342,7 +342,7 @@ def _decode_audio(data: bytes, format: str) -> tuple[Artifact, str | None]:
     import av
     import numpy as np
 
-    with av.open(io.BytesIO(data), format=format) as container:
+    with av.open(io.BytesIO(data), "r", format=format) as container:
         if not container.streams.audio:
             raise MediaError("the file holds no sound")
         stream = container.streams.audio[0]

@@ -106,7 +106,7 @@ def load_tokenizer(folder: Folder) -> PreTrainedTokenizerFast:
     longest = settings.get("model_max_length")
     read_json(folder.path / "tokenizer.json")
     with foreign_errors(folder.path, "tokenizer.json is no tokenizer"):
-        return PreTrainedTokenizerFast(
+        return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
             tokenizer_file=str(folder.path / "tokenizer.json"),
             clean_up_tokenization_spaces=False,
             **{key: value for key, value in special.items() if value is not None},
@@ -213,12 +213,12 @@ def quiet() -> Iterator[None]:
     from transformers.utils import logging
 
     level = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)
+    logging.set_verbosity(50)  # CRITICAL
     bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         logging.set_verbosity(level)
         if bars:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -229,8 +229,8 @@ class Loop:
 
     def _exchange(self, now: bool) -> None:
         for each in self._trained.values():
-            if hasattr(each.wrapped, "require_backward_grad_sync"):
-                each.wrapped.require_backward_grad_sync = now  # what DistributedDataParallel.no_sync() sets
+            if isinstance(each.wrapped, torch.nn.parallel.DistributedDataParallel):
+                each.wrapped.require_backward_grad_sync = now  # what its no_sync() sets
 
     def _summed(self, metrics: Mapping[str, float | torch.Tensor]) -> dict[str, float]:
         parts = {name: value.detach().float() for name, value in metrics.items() if isinstance(value, torch.Tensor)}

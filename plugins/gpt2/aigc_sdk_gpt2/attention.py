@@ -37,6 +37,7 @@ class _CausalAttention(torch.autograd.Function):
         batch, time, _ = qkv.shape
         ctx.layout = (batch, time, heads)
         query, key, value = parts = _split(qkv, ctx.layout, 3)
+        query *= scaling  # our own copy: cheaper than scaling all scores
         ctx.scaling, ctx.kept = scaling, 1.0
         if bits is not None and probability:
             ctx.kept = dropout.scale(probability)
@@ -74,7 +75,7 @@ class _CausalAttention(torch.autograd.Function):
             value_grad[:, :stop].baddbmm_(seen.mT, rows, alpha=ctx.kept)
             slope = torch._softmax_backward_data(slope, weights, -1, weights.dtype)
             torch.bmm(slope, key[:, :stop], out=query_grad[:, start:stop])
-            key_grad[:, :stop].baddbmm_(slope.mT, query[:, start:stop], alpha=ctx.scaling)
+            key_grad[:, :stop].baddbmm_(slope.mT, query[:, start:stop])
         query_grad *= ctx.scaling
         return _merge(result, ctx.layout), None, None, None, None
 
@@ -83,11 +84,9 @@ def _slices(time: int) -> list[tuple[int, int]]:
     return [(start, min(start + ROWS, time)) for start in range(0, time, ROWS)]
 
 
-def _mask(start: int, stop: int, like: torch.Tensor) -> torch.Tensor:
-    """0 where a query in `start:stop` may see a key in `:stop`, and minus infinity after it."""
-    mask = torch.zeros(stop - start, stop, dtype=like.dtype)
-    mask[:, start:] = torch.full((stop - start, stop - start), -torch.inf, dtype=like.dtype).triu_(1)
-    return mask
+def _future(rows: int, like: torch.Tensor) -> torch.Tensor:
+    """Minus infinity where a key comes after its query, 0 elsewhere: rows x rows."""
+    return torch.full((rows, rows), -torch.inf, dtype=like.dtype, device=like.device).triu_(1)
 
 
 def _split(joined: torch.Tensor, layout: tuple[int, int, int], count: int) -> torch.Tensor:

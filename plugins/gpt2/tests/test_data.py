@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from aigc_sdk_gpt2.data import IGNORED, Blocks, Piece, documents, encode, instruction, train_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from aigc_sdk.errors import DataError
+from aigc_sdk_gpt2.data import IGNORED, Blocks, Piece, documents, encode, instruction, train_tokenizer
 
 BYTES = train_tokenizer([], 257, 64)  # one token per byte, so that tests can count
 END = BYTES.eos_token_id

@@ -7,9 +7,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from aigc_sdk_gpt2.data import train_tokenizer
-from aigc_sdk_gpt2.evaluate import Perplexity
-from aigc_sdk_gpt2.model import GPT2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -17,6 +14,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from aigc_sdk.artifacts import Text
 from aigc_sdk.errors import DataError, OptionError
 from aigc_sdk.protocols import Step
+from aigc_sdk_gpt2.data import train_tokenizer
+from aigc_sdk_gpt2.evaluate import Perplexity
+from aigc_sdk_gpt2.model import GPT2
 
 CONTEXT = 8
 TOKENIZER = train_tokenizer([], 257, CONTEXT)

@@ -6,15 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-import aigc_sdk
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+import aigc_sdk
 from aigc_sdk.errors import DataError, MismatchedFolder, OptionError
 from aigc_sdk.protocols import Fit, Step
 from aigc_sdk_gpt2.data import IGNORED
 from aigc_sdk_gpt2.model import GPT2
 from aigc_sdk_gpt2.train import GPT2Trainer, TrainingOptions, optimizers
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 TEXT = "In the beginning God created the heaven and the earth. And the earth was without form, and void. " * 8
 SIZES = {"vocab_size": 280, "context": 16, "width": 16, "layers": 2, "heads": 2}
