@@ -32,7 +32,7 @@ def parameters(options: type[Options], panel: str, renamed: Mapping[str, str] | 
                 called,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=None,
-                annotation=Annotated[kind | None, option],  # type: ignore[operator]
+                annotation=Annotated[kind | None, option],
             )
         )
     return made

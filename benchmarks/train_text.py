@@ -18,15 +18,10 @@ import tempfile
 import time
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, cast
 
 import torch
-from aigc_sdk.protocols import Fit
-from aigc_sdk.runtime import fast_bfloat16
-from aigc_sdk_gpt2.corpus import sample_text
-from aigc_sdk_gpt2.data import Blocks, documents, encode, train_tokenizer
-from aigc_sdk_gpt2.model import GPT2
-from aigc_sdk_gpt2.train import GPT2Trainer
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -36,8 +31,15 @@ from transformers import (
     default_data_collator,
 )
 
+from aigc_sdk.protocols import Fit
+from aigc_sdk.runtime import fast_bfloat16
+from aigc_sdk_gpt2.corpus import sample_text
+from aigc_sdk_gpt2.data import Blocks, documents, encode, train_tokenizer
+from aigc_sdk_gpt2.model import GPT2
+from aigc_sdk_gpt2.train import GPT2Trainer
+
 BATCH, BLOCK, VOCABULARY = 8, 256, 8192
-HYPER = {"learning_rate": 1e-3, "weight_decay": 0.1}
+HYPER: dict[str, Any] = {"learning_rate": 1e-3, "weight_decay": 0.1}
 BETAS = (0.9, 0.98)
 
 
@@ -49,7 +51,7 @@ class Turn:
     seconds: list[float]
 
 
-class Peer(Trainer):  # type: ignore[misc]
+class Peer(Trainer):
     """Hugging Face's Trainer, reading rows in the order they are in, and keeping its losses."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -57,15 +59,15 @@ class Peer(Trainer):  # type: ignore[misc]
         self.losses: list[torch.Tensor] = []
 
     def compute_loss(self, *arguments: Any, **named: Any) -> Any:
-        loss = super().compute_loss(*arguments, **named)
+        loss: Any = super().compute_loss(*arguments, **named)
         self.losses.append(loss.detach())
         return loss
 
     def _get_train_sampler(self, *_: Any) -> Any:
-        return torch.utils.data.SequentialSampler(self.train_dataset)
+        return torch.utils.data.SequentialSampler(cast(Any, self.train_dataset))
 
 
-class Watch(TrainerCallback):  # type: ignore[misc]
+class Watch(TrainerCallback):
     """Notes when updates end."""
 
     def __init__(self) -> None:
@@ -98,13 +100,20 @@ def ours(text: str, tokenizer: Any, dropout: float, precision: str, steps: int) 
     trainer = GPT2Trainer(GPT2(network(dropout), tokenizer))
     options = GPT2Trainer.Options.parse(
         "gpt2",
-        {**HYPER, "betas": BETAS, "batch_size": BATCH, "schedule": "constant", "warmup_steps": 0, "precision": precision},
+        {
+            **HYPER,
+            "betas": BETAS,
+            "batch_size": BATCH,
+            "schedule": "constant",
+            "warmup_steps": 0,
+            "precision": precision,
+        },
     )
     times, losses = [], []
     for step in trainer.run([text], Fit(steps, 0, options)):
         times.append(time.perf_counter())
         losses.append(step.metrics["loss"])
-    return Turn(losses, [b - a for a, b in zip(times, times[1:], strict=False)])
+    return Turn(losses, [b - a for a, b in pairwise(times)])
 
 
 def theirs(rows: list[dict[str, Any]], dropout: float, precision: str, steps: int) -> Turn:
@@ -132,7 +141,7 @@ def theirs(rows: list[dict[str, Any]], dropout: float, precision: str, steps: in
             network(dropout), arguments, train_dataset=rows, data_collator=default_data_collator, callbacks=[watch]
         )
         peer.train()
-    return Turn([float(loss) for loss in peer.losses], [b - a for a, b in zip(watch.times, watch.times[1:], strict=False)])
+    return Turn([float(loss) for loss in peer.losses], [b - a for a, b in pairwise(watch.times)])
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class GeneratorContract(Contract):
     def test_bad_calls_are_refused_at_the_call(self, model: Generator[Any], prompts: list[Any]) -> None:
         for bad in ({"n": 0}, {"n": 1.5}, {"seed": -1}, {"seed": 2**63}, {"seed": True}):
             with pytest.raises(OptionError):
-                model.stream(prompts[0], **bad)  # type: ignore[arg-type]
+                model.stream(prompts[0], **bad)
         with pytest.raises(PromptError):
             model.stream([])
 

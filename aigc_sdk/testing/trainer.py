@@ -53,9 +53,17 @@ class TrainerContract(Contract):
         self, make: Callable[[], Trainer[Any]], data: Any, options: dict[str, Any]
     ) -> None:
         trainer = make()
-        for bad in ({"max_steps": 0}, {"max_steps": 1.5}, {"seed": -1}, {"save_every": 1}, {"resume": True}):
+        wrong: list[dict[str, Any]] = [
+            {"max_steps": 0},
+            {"max_steps": 1.5},
+            {"seed": -1},
+            {"save_every": 1},
+            {"resume": True},
+        ]
+        for bad in wrong:
+            arguments: dict[str, Any] = {"max_steps": 1, **bad, **options}
             with pytest.raises(OptionError):
-                trainer.steps(data, **{"max_steps": 1, **bad}, **options)
+                trainer.steps(data, **arguments)
 
     def test_bad_data_is_refused(
         self, make: Callable[[], Trainer[Any]], bad_data: list[Any], options: dict[str, Any], tmp_path: Path
@@ -104,6 +112,7 @@ class TrainerContract(Contract):
 
         run = second.run(data, Fit(STEPS, 5, second.Options.parse("trainer", options)))
         rest = _isolated(second, run)
+        second.settle()
         assert rest == expected[STEPS // 2 :]
         assert _frozen(second.state_dict()) == _frozen(whole.state_dict())
 
@@ -166,7 +175,7 @@ class TrainerContract(Contract):
 def _isolated(trainer: Trainer[Any], run: Any) -> list[Step]:
     from aigc_sdk.runtime import LentState
 
-    lent, steps = LentState(0, trainer.device), []
+    lent, steps = LentState(0, trainer.device), list[Step]()
     while True:
         with lent:
             step = next(run, None)

@@ -148,8 +148,7 @@ class _Run:
                 raise
             finally:
                 if self.sound and sys.exc_info()[0] in (None, GeneratorExit, KeyboardInterrupt):
-                    self._save()
-            self._finish()
+                    self._finish()
 
     def _next(self, run: Iterator[Step]) -> Step | None:
         """One update, with everything that belongs to it: validation, log, checkpoint."""
@@ -182,8 +181,7 @@ class _Run:
         if found[name] != found[name]:
             raise TrainingDiverged(f"{name} became NaN at step {step}; try a lower learning rate")
         if self._improves(found[name]) and self.folder is not None and processes.is_main():
-            with self.trainer.averaged():
-                self._write_model(self.folder / BEST)
+            self._write_model(self.folder / BEST)
         return found
 
     def _improves(self, value: float) -> bool:
@@ -199,18 +197,19 @@ class _Run:
             return
         state = self.trainer.state_dict()
         if processes.is_main():
-            with self.trainer.averaged():
-                checkpoint.save(self.folder, self.done, self._write_model, state)
+            checkpoint.save(self.folder, self.done, self._write_model, state)
         self.saved = self.done
 
     def _finish(self) -> None:
-        """The end of a run, early or not: the model takes its averaged weights; a complete run leaves `model/`."""
-        self.trainer.settle()
+        """The end of a run, early or not: a checkpoint, `model/` if it is complete, and the averaged weights for good."""
+        self._save()
         if self.folder is not None and self.done == self.fit.max_steps and processes.is_main():
             self._write_model(self.folder / FINAL)
+        self.trainer.settle()
 
     def _write_model(self, folder: Path) -> None:
-        self.trainer.model.save(folder)
+        with self.trainer.averaged():
+            self.trainer.model.save(folder)
 
     def _resume(self, folder: Path, record: Mapping[str, Any], *, anyway: bool) -> None:
         changes = list(_changes(read_json(folder / RUN), record))

@@ -37,7 +37,6 @@ class _CausalAttention(torch.autograd.Function):
         batch, time, _ = qkv.shape
         ctx.layout = (batch, time, heads)
         query, key, value = parts = _split(qkv, ctx.layout, 3)
-        query *= scaling  # our own copy: cheaper than scaling all scores
         ctx.scaling, ctx.kept = scaling, 1.0
         if bits is not None and probability:
             ctx.kept = dropout.scale(probability)
@@ -45,7 +44,9 @@ class _CausalAttention(torch.autograd.Function):
         mixed = torch.empty_like(query)
         saved = []
         for start, stop in _slices(time):
-            scores = torch.baddbmm(_mask(start, stop, qkv), query[:, start:stop], key[:, :stop].mT, alpha=scaling)
+            scores = query.new_empty(len(query), stop - start, stop)
+            scores.baddbmm_(query[:, start:stop], key[:, :stop].mT, beta=0, alpha=scaling)
+            scores[:, :, start:] += _future(stop - start, scores)
             weights = torch.softmax(scores, -1, out=scores)
             saved.append(weights)
             if ctx.kept != 1:
@@ -75,7 +76,7 @@ class _CausalAttention(torch.autograd.Function):
             value_grad[:, :stop].baddbmm_(seen.mT, rows, alpha=ctx.kept)
             slope = torch._softmax_backward_data(slope, weights, -1, weights.dtype)
             torch.bmm(slope, key[:, :stop], out=query_grad[:, start:stop])
-            key_grad[:, :stop].baddbmm_(slope.mT, query[:, start:stop])
+            key_grad[:, :stop].baddbmm_(slope.mT, query[:, start:stop], alpha=ctx.scaling)
         query_grad *= ctx.scaling
         return _merge(result, ctx.layout), None, None, None, None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 from importlib.resources import files
+from itertools import pairwise
 
 CHUNKS = 10
 HELD_OUT = 0.05  # of every chunk, at its end
@@ -23,7 +24,7 @@ def split(text: str) -> tuple[str, str]:
     size = len(text) // CHUNKS
     bounds = [*range(0, CHUNKS * size, size), len(text)]
     training, held_out = [], []
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for start, stop in pairwise(bounds):
         cut = start + int((stop - start) * (1 - HELD_OUT))
         training.append(text[start:cut])
         held_out.append(text[cut:stop])

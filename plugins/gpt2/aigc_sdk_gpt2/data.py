@@ -243,7 +243,8 @@ class Blocks:
             return self._starts[rows]
         epochs = (first + np.arange(len(rows))) // len(self)
         shifts = {epoch: self._shift(seed, epoch) for epoch in set(epochs.tolist())}
-        return (self._starts[rows] + [shifts[epoch] for epoch in epochs.tolist()]) % len(self.tokens.ids)
+        shifted = self._starts[rows] + np.array([shifts[epoch] for epoch in epochs.tolist()], np.int64)
+        return shifted % len(self.tokens.ids)
 
     def _shift(self, seed: int, epoch: int) -> int:
         return int(np.random.default_rng([seed, epoch]).integers(self.block)) if epoch else 0
@@ -318,7 +319,7 @@ def wrapped(tokenizer: Any, context: int) -> PreTrainedTokenizerFast:
     """A tokenizer as `train_tokenizer` makes them, in the form that transformers models come with."""
     from transformers import PreTrainedTokenizerFast
 
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         bos_token=END_OF_TEXT,
         eos_token=END_OF_TEXT,

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from aigc_sdk.artifacts import Text
 from aigc_sdk.errors import DataError, OptionError
-from aigc_sdk.protocols import Device, DType, Evaluator, Exam, Options, Report, Score, Source, Step
+from aigc_sdk.protocols import Device, DType, Evaluator, Exam, Options, OptionsClass, Report, Score, Source, Step
 
 from .model import GPT2
 
@@ -62,7 +62,7 @@ class Perplexity(Evaluator):
     not. An empty text has a row without figures, and counts for nothing.
     """
 
-    Options: ClassVar[type[Options]] = Windows
+    Options: ClassVar[OptionsClass] = Windows
 
     def __init__(self, model: GPT2) -> None:
         self.model = model
@@ -90,6 +90,7 @@ class Perplexity(Evaluator):
         if not any(texts):
             raise DataError("every sample is an empty text; pass at least one that is not", field="samples")
         context, stride = self._sizes(exam.options)
+        self.model.network.eval()  # nothing is dropped when a model is judged
         tokens = self._tokens(texts)
         windows = [each for index, row in enumerate(tokens) for each in _windows(index, len(row), context, stride)]
         nats = np.zeros(len(texts))

@@ -130,7 +130,8 @@ class GPT2(Generator[Text]):
 
         tokenizer = load_tokenizer(opened)
         with runtime.memory_errors(f"the model {opened.source}", "use a smaller model or dtype='bfloat16'"):
-            network = load_transformers(opened, AutoModelForCausalLM).to(device=place, dtype=kind)
+            network: Any = load_transformers(opened, AutoModelForCausalLM)
+            network.to(device=place, dtype=kind)
         if opened.has("generation_config.json"):
             ends = opened.config("generation_config.json").get("eos_token_id")
             network.generation_config.eos_token_id = ends
@@ -192,7 +193,8 @@ class GPT2(Generator[Text]):
     def to(self, device: Device) -> Self:
         """Move the model to `device`."""
         self.device = runtime.device(device)
-        self.network.to(self.device)
+        network: Any = self.network
+        network.to(self.device)
         return self
 
     @property

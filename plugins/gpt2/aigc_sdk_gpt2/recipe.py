@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from aigc_sdk.protocols import Step
 
@@ -16,8 +17,14 @@ from .evaluate import Perplexity
 from .model import GPT2
 from .train import GPT2Trainer
 
-SIZES = {"vocab_size": 2048, "context": 256, "width": 176, "layers": 5, "heads": 4}  # 2.28 M weights, 4.6 MB as float16
-TRAINING = {
+SIZES: dict[str, Any] = {
+    "vocab_size": 2048,
+    "context": 256,
+    "width": 176,
+    "layers": 5,
+    "heads": 4,
+}  # 2.28 M weights, 4.6 MB as float16
+TRAINING: dict[str, Any] = {
     "batch_size": 16,
     "optimizer": "muon",
     "learning_rate": 3e-3,
@@ -54,7 +61,7 @@ def train(run: Path, max_steps: int = MAX_STEPS) -> GPT2:
 
 def export(model: GPT2, to: Path) -> GPT2:
     """Write the model with its weights rounded to float16, and open it again in float32, as users do."""
-    model.network.half()
+    model.network.half()  # type: ignore[no-untyped-call]
     model.save(to)
     return GPT2.open(to, device="cpu")
 

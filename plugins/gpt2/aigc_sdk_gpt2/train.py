@@ -12,7 +12,7 @@ from pydantic import Field
 
 from aigc_sdk import runtime
 from aigc_sdk.errors import MismatchedFolder, OptionError
-from aigc_sdk.protocols import Device, DType, Fit, Options, Source, Step
+from aigc_sdk.protocols import Device, DType, Fit, Options, OptionsClass, Source, Step
 from aigc_sdk.training import Loop, TorchTrainer, schedule
 
 from .data import IGNORED, Blocks, Document, documents, encode, train_tokenizer, wrapped
@@ -80,8 +80,8 @@ class GPT2Trainer(TorchTrainer[GPT2]):
     batch, in nats per token.
     """
 
-    Options: ClassVar[type[Options]] = TrainingOptions
-    Config: ClassVar[type[Options]] = NewModel
+    Options: ClassVar[OptionsClass] = TrainingOptions
+    Config: ClassVar[OptionsClass] = NewModel
 
     def __init__(self, model: GPT2, *, vocab_size: int | None = None) -> None:
         self.model = model
@@ -137,7 +137,8 @@ class GPT2Trainer(TorchTrainer[GPT2]):
         )
         what = f"a new model of {sizes.layers} layers, {sizes.width} wide"
         with runtime.LentState(sizes.seed), runtime.memory_errors(what, "choose smaller sizes"):
-            network = GPT2LMHeadModel(config).to(device)
+            network: Any = GPT2LMHeadModel(config)
+            network.to(device).eval()
         return cls(GPT2(network, tokenizer, device=device), vocab_size=sizes.vocab_size)
 
     def check(self, data: Any, validation: Any, fit: Fit) -> None:
@@ -274,10 +275,11 @@ def optimizers(model: PreTrainedModel, options: TrainingOptions) -> list[torch.o
 
 def _inner_matrices(model: PreTrainedModel) -> list[torch.nn.Parameter]:
     """The matrices that map features to features: no embeddings, no output layer."""
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     outer = {
         id(parameter)
         for module in model.modules()
-        if isinstance(module, torch.nn.Embedding) or module is model.get_output_embeddings()
+        if isinstance(module, torch.nn.Embedding) or module is head
         for parameter in module.parameters()
     }
     return [each for each in model.parameters() if each.ndim == 2 and each.requires_grad and id(each) not in outer]

@@ -239,7 +239,12 @@ def test_an_opened_model_takes_no_sizes_and_weights_train_in_float32(tmp_path: P
 
 @pytest.mark.parametrize(
     ("options", "field"),
-    [({"block": 17}, "block"), ({"optimizer": "sgd"}, "optimizer"), ({"lerning_rate": 1.0}, None), ({"clip_norm": 0.0}, "clip_norm")],
+    [
+        ({"block": 17}, "block"),
+        ({"optimizer": "sgd"}, "optimizer"),
+        ({"lerning_rate": 1.0}, None),
+        ({"clip_norm": 0.0}, "clip_norm"),
+    ],
 )
 def test_options_that_make_no_run_are_refused_at_the_call(options: dict[str, Any], field: str | None) -> None:
     with pytest.raises(OptionError) as caught:
@@ -256,7 +261,9 @@ def test_data_that_is_no_use_is_refused_at_the_call_and_nothing_is_written(tmp_p
 
 
 def test_an_iterator_is_read_once_and_that_is_enough() -> None:
-    steps = list(new().steps((each for each in [TEXT]), validation=iter([TEXT]), evaluate_every=1, max_steps=2, **QUICK))
+    steps = list(
+        new().steps((each for each in [TEXT]), validation=iter([TEXT]), evaluate_every=1, max_steps=2, **QUICK)
+    )
     assert all("validation_bits_per_byte" in step.metrics for step in steps)
 
 
