@@ -46,6 +46,8 @@ def replay(path: str | Path, *, device: str | None = None) -> Replay:
     origin = saved.origin
     if not origin:
         raise MediaError(f"{Path(path).name} carries no origin, so nobody can tell how it was made")
+    if "backend" not in origin:
+        raise MediaError(f"{Path(path).name} was put together from several artifacts; replay those")
     if isinstance(origin.get("prompt"), Mapping) and "unrecorded" in origin["prompt"]:
         raise MediaError(
             f"{Path(path).name} was made from a prompt that a file cannot hold: {origin['prompt']['unrecorded']}"

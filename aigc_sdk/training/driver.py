@@ -135,7 +135,7 @@ class _Run:
             run = self.trainer.run(self.data, self.fit)
             stack.callback(getattr(run, "close", lambda: None))
             try:
-                while self.done < self.fit.max_steps:
+                while True:
                     with signals.working():
                         step = self._next(run)
                     if step is None:

@@ -226,9 +226,10 @@ class Blocks:
             taught = sums[rows[:, 1]] > sums[rows[:, 0] + 1]
             self._starts, self._ends = rows[taught].T
         # The stream is read as a circle: the token before the first one is the last end-of-text.
-        around = np.arange(count + self.block + 1) % count
-        self._ids = torch.from_numpy(tokens.ids[around])
-        self._answers = torch.from_numpy(np.where(tokens.learned, tokens.ids, IGNORED)[around])
+        around = count + self.block + 1
+        answers = np.where(tokens.learned, tokens.ids, IGNORED).astype(np.int32)
+        self._ids = torch.from_numpy(np.resize(tokens.ids, around))
+        self._answers = torch.from_numpy(np.resize(answers, around))
 
     def __len__(self) -> int:
         return len(self._starts)

@@ -90,7 +90,8 @@ class Perplexity(Evaluator):
         if not any(texts):
             raise DataError("every sample is an empty text; pass at least one that is not", field="samples")
         context, stride = self._sizes(exam.options)
-        self.model.network.eval()  # nothing is dropped when a model is judged
+        # Nothing is dropped when a model is judged.
+        self.model.network.eval()  # type: ignore[no-untyped-call]
         tokens = self._tokens(texts)
         windows = [each for index, row in enumerate(tokens) for each in _windows(index, len(row), context, stride)]
         nats = np.zeros(len(texts))

@@ -7,6 +7,7 @@ recipe goes on from the newest.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ TRAINING: dict[str, Any] = {
 MAX_STEPS = 4000  # 14 times through the text
 
 
-def train(run: Path, max_steps: int = MAX_STEPS) -> GPT2:
+def train(run: Path, max_steps: int = MAX_STEPS, on_step: Callable[[Step], None] | None = None) -> GPT2:
     """Train the default model, with checkpoints in `run`; the held-out text only watches."""
     training, held_out = split(sample_text())
     trainer = GPT2Trainer.open(device="cpu", **SIZES)
@@ -53,7 +54,7 @@ def train(run: Path, max_steps: int = MAX_STEPS) -> GPT2:
         save_to=run,
         save_every=100,
         resume=True,
-        on_step=_show,
+        on_step=on_step or _show,
         **TRAINING,
     )
     return model

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 import torch
 from pydantic import Field
 
 from aigc_sdk import runtime
-from aigc_sdk.errors import MismatchedFolder, OptionError
+from aigc_sdk.errors import DataError, MismatchedFolder, OptionError
 from aigc_sdk.protocols import Device, DType, Fit, Options, OptionsClass, Source, Step
 from aigc_sdk.training import Loop, TorchTrainer, schedule
 
-from .data import IGNORED, Blocks, Document, documents, encode, train_tokenizer, wrapped
+from .data import IGNORED, Blocks, Document, Tokens, documents, encode, train_tokenizer, wrapped
 from .model import GPT2
 from .network import TrainingNetwork, dropping
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+Decay = Annotated[float, Field(ge=0, lt=1)]
+REMEDY = "choose a smaller micro_batch_size or block"
 BLOCK_LIMIT = 1024  # tokens; the default block of models whose context is longer, which few machines could train at
 
 
@@ -54,7 +56,7 @@ class TrainingOptions(Options):
         "adamw", description="muon (Jordan et al. 2024) takes the matrices inside the blocks, AdamW the rest"
     )
     muon_learning_rate: float = Field(0.02, gt=0, le=10, description="highest rate of Muon, where it is used")
-    betas: tuple[float, float] = Field((0.9, 0.98), strict=False, description="decay of AdamW's two averages")
+    betas: tuple[Decay, Decay] = Field((0.9, 0.98), strict=False, description="decay of AdamW's two averages")
     weight_decay: float = Field(0.1, ge=0, le=1, description="of matrices; vectors do not decay")
     schedule: Literal["constant", "linear", "cosine"] = Field("linear", description="how the rate falls")
     warmup_steps: int = Field(50, ge=0, description="updates in which the rate rises from 0")
@@ -154,7 +156,7 @@ class GPT2Trainer(TorchTrainer[GPT2]):
         found = self._documents(data, "data")
         if self._vocab_size is not None:
             self._learn_tokenizer(found, self._vocab_size)
-        blocks = Blocks(encode(found, self.model.tokenizer), self._block(options))
+        blocks = Blocks(self._encoded(found, "data"), self._block(options))
         with dropping(self.model.network, options.dropout):
             yield from self._updates(blocks, fit)
 
@@ -179,13 +181,14 @@ class GPT2Trainer(TorchTrainer[GPT2]):
             starts = blocks.starts(loop.draw(options.batch_size), first, fit.seed)
             total = blocks.targets(starts)
             loss = torch.zeros((), device=self.device)
-            for part in loop.parts(starts, options.micro_batch_size):
-                inputs, targets = blocks.at(part)
-                with loop.autocast():
-                    part_loss = network(inputs.to(self.device), targets.to(self.device)) / total
-                loop.backward(part_loss)
-                loss += part_loss.detach()
-            norm = loop.update("network")
+            with runtime.memory_errors(f"an update of {options.batch_size} sequences", REMEDY):
+                for part in loop.parts(starts, options.micro_batch_size):
+                    inputs, targets = blocks.at(part)
+                    with loop.autocast():
+                        part_loss = network(inputs.to(self.device), targets.to(self.device)) / total
+                    loop.backward(part_loss)
+                    loss += part_loss.detach()
+                norm = loop.update("network")
             # Fused AdamW changes weights without counting the change, and the model's fingerprint relies on that count.
             torch.autograd.graph.increment_version(list(network.parameters()))
             network.eval()  # between updates the model is the user's to try
@@ -198,7 +201,7 @@ class GPT2Trainer(TorchTrainer[GPT2]):
         those of the evaluator, whose windows overlap.
         """
         if self._validation is None or self._validation[0] is not data:
-            tokens = encode(self._documents(data, "validation"), self.model.tokenizer, "validation")
+            tokens = self._encoded(self._documents(data, "validation"), "validation")
             self._validation = (data, Blocks(tokens, self._block(fit.options)))
         blocks = self._validation[1]
         network = self.networks["network"]
@@ -232,9 +235,21 @@ class GPT2Trainer(TorchTrainer[GPT2]):
         """The documents in `data`, read once: an iterator would give nothing the second time."""
         kept = self._read.pop(id(data), None)
         found = kept[1] if kept is not None else list(documents(data, name))
+        if not found:
+            raise DataError(f"{name} holds no documents; pass at least one", field=name)
         if keep:
             self._read[id(data)] = (data, found)
         return found
+
+    def _encoded(self, found: list[Document], name: str) -> Tokens:
+        tokens, known = encode(found, self.model.tokenizer, name), self.model.network.config.vocab_size
+        if tokens.ids.max() >= known:
+            raise DataError(
+                f"{name} has the token {tokens.ids.max()}, and the model has {known} tokens; its tokenizer is of another "
+                "model",
+                field=name,
+            )
+        return tokens
 
     def _block(self, options: TrainingOptions) -> int:
         context = self.model.context

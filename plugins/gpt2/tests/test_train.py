@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 import aigc_sdk
 from aigc_sdk.errors import DataError, MismatchedFolder, OptionError
 from aigc_sdk.protocols import Fit, Step
-from aigc_sdk_gpt2.data import IGNORED
+from aigc_sdk_gpt2.data import IGNORED, train_tokenizer
 from aigc_sdk_gpt2.model import GPT2
 from aigc_sdk_gpt2.train import GPT2Trainer, TrainingOptions, optimizers
 
@@ -216,6 +218,33 @@ def test_an_average_of_the_weights_is_what_a_run_leaves() -> None:
     assert not same(weights(plain), weights(averaged))
 
 
+TWO_PROCESSES = """
+import sys
+from pathlib import Path
+from aigc_sdk_gpt2.train import GPT2Trainer
+
+sizes = {"vocab_size": 280, "context": 16, "width": 16, "layers": 2, "heads": 2}
+trainer = GPT2Trainer.open(device="cpu", **sizes)
+options = {"batch_size": 4, "micro_batch_size": 1, "warmup_steps": 0, "precision": "float32"}
+trainer.fit([Path(sys.argv[1])], max_steps=6, save_to=sys.argv[2], **options)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_like_one_with_the_same_batch(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(TWO_PROCESSES)
+    (tmp_path / "text.txt").write_text(TEXT)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29611"]
+    for command, name in (([sys.executable], "one"), (launch, "two")):
+        call = [*command, str(tmp_path / "train.py"), str(tmp_path / "text.txt"), str(tmp_path / name)]
+        subprocess.run(call, check=True, capture_output=True, timeout=120)
+    one, two = (
+        [json.loads(line)["loss"] for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    )
+    assert two == pytest.approx(one, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [
@@ -244,6 +273,7 @@ def test_an_opened_model_takes_no_sizes_and_weights_train_in_float32(tmp_path: P
         ({"optimizer": "sgd"}, "optimizer"),
         ({"lerning_rate": 1.0}, None),
         ({"clip_norm": 0.0}, "clip_norm"),
+        ({"betas": (0.9, 1.0)}, "betas"),
     ],
 )
 def test_options_that_make_no_run_are_refused_at_the_call(options: dict[str, Any], field: str | None) -> None:
@@ -255,6 +285,8 @@ def test_options_that_make_no_run_are_refused_at_the_call(options: dict[str, Any
 def test_data_that_is_no_use_is_refused_at_the_call_and_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no file"):
         new().steps("missing.txt", max_steps=1, save_to=tmp_path / "run", **QUICK)
+    with pytest.raises(DataError, match="holds no documents"):
+        new().steps([], max_steps=1, save_to=tmp_path / "run", **QUICK)
     with pytest.raises(DataError, match=r"validation\[0\] has no text"):
         new().steps([TEXT], max_steps=1, validation=[""], save_to=tmp_path / "run", **QUICK)
     assert not (tmp_path / "run").exists()
@@ -273,6 +305,14 @@ def test_a_state_of_a_model_with_another_tokenizer_is_refused() -> None:
     second.fit(["quite another text, quite another text"], max_steps=1, **QUICK)
     with pytest.raises(MismatchedFolder, match="another tokenizer"):
         second.load_state_dict(first.state_dict())
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused() -> None:
+    trainer = new()
+    trainer.model.tokenizer = train_tokenizer([TEXT], 400, 16)
+    trainer = GPT2Trainer(trainer.model)
+    with pytest.raises(DataError, match="the model has 280 tokens"):
+        trainer.fit([TEXT], max_steps=1, **QUICK)
 
 
 def test_a_text_shorter_than_a_block_can_be_trained_on() -> None:
