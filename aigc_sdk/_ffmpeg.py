@@ -146,7 +146,7 @@ def _has_last_page(data: bytes) -> bool:
 
 
 def _stated_size(data: bytes) -> int:
-    """The size that an MP3 file's first frame states, behind an ID3 tag whose size is in 7-bit bytes; 0 if it does not."""
+    """The size that an MP3 file states in its first frame, behind an ID3 tag with a size in 7-bit bytes; 0 for none."""
     start = 0
     if data[:3] == b"ID3":
         start = 10 + sum(byte << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True))
@@ -174,7 +174,7 @@ def _chunk(name: bytes, content: bytes) -> bytes:
     return name + struct.pack("<I", len(content)) + content + b"\0" * (len(content) % 2)
 
 
-def _sixteen_bits(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+def _sixteen_bits(samples: NDArray[np.float32]) -> NDArray[Any]:
     """1 is 32768, as every decoder has it, so that reading and writing again changes nothing; +1 itself is 32767."""
     import numpy as np
 
@@ -257,8 +257,10 @@ def _encode_samples(container: Any, stream: Any, audio: Audio) -> None:
     import numpy as np
 
     whole = stream.codec_context.format.name.startswith("s16")
-    samples = _sixteen_bits(audio.samples) if whole else np.ascontiguousarray(audio.samples)
-    frame = av.AudioFrame.from_ndarray(samples, "s16p" if whole else "fltp", _LAYOUTS[len(samples)])
+    samples = _sixteen_bits(audio.samples) if whole else audio.samples
+    frame = av.AudioFrame.from_ndarray(
+        np.ascontiguousarray(samples), "s16p" if whole else "fltp", _LAYOUTS[len(samples)]
+    )
     frame.sample_rate, frame.pts, frame.time_base = audio.sample_rate, 0, Fraction(1, audio.sample_rate)
     packets = [*stream.encode(frame), *stream.encode(None)]
     if not packets:

@@ -42,7 +42,7 @@ def _split(content: str) -> tuple[str, str | None]:
     note = line.rstrip("\r\n").removesuffix(_TAIL)
     if not mark or note == line.rstrip("\r\n") or not _is_object(note):
         return content, None
-    return text.removesuffix("\r"), note
+    return text.removesuffix("\r") if line.endswith("\r\n") else text, note
 
 
 def _is_object(note: str) -> bool:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import registry
 from .artifacts import Artifact
 from .errors import MediaError
+
+if TYPE_CHECKING:
+    from .protocols import Generator
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,7 @@ def replay(path: str | Path, *, device: str | None = None) -> Replay:
 
     saved = media.read(path)
     origin = saved.origin
-    if not origin:
-        raise MediaError(f"{Path(path).name} carries no origin, so nobody can tell how it was made")
-    if "backend" not in origin:
-        raise MediaError(f"{Path(path).name} was put together from several artifacts; replay those")
-    if isinstance(origin.get("prompt"), Mapping) and "unrecorded" in origin["prompt"]:
-        raise MediaError(
-            f"{Path(path).name} was made from a prompt that a file cannot hold: {origin['prompt']['unrecorded']}"
-        )
+    _check(origin, Path(path).name)
     recorded = origin["model"]["source"]
     model = registry.load(origin["backend"], recorded or None, device=device or origin["device"], dtype=origin["dtype"])
     artifact = _again(model, origin)
@@ -59,14 +55,38 @@ def replay(path: str | Path, *, device: str | None = None) -> Replay:
     return Replay(artifact, same, tuple(_differences(origin, artifact.origin)))
 
 
-def _again(model: Any, origin: Mapping[str, Any]) -> Artifact:
+def _check(origin: Mapping[str, Any], name: str) -> None:
+    """Refuse an origin that does not say enough to make the artifact again."""
+    if not origin:
+        raise MediaError(f"{name} carries no origin, so nobody can tell how it was made")
+    if "backend" not in origin:
+        raise MediaError(f"{name} was put together from several artifacts; replay those")
+    wanted = {"backend": str, "model": Mapping, "device": str, "dtype": str, "options": Mapping, "seed": int}
+    whole = all(isinstance(origin.get(key), kind) for key, kind in wanted.items()) and "prompt" in origin
+    call = origin.get("call") or {"seed": 0, "n": 1, "index": 0, "prompts": None}
+    if not whole or not isinstance(origin["model"].get("source"), str) or not _is_call(call):
+        raise MediaError(f"{name} carries a damaged origin, so nobody can tell how it was made")
+    if isinstance(origin["prompt"], Mapping) and "unrecorded" in origin["prompt"]:
+        raise MediaError(f"{name} was made from a prompt that a file cannot hold: {origin['prompt']['unrecorded']}")
+
+
+def _is_call(call: Any) -> bool:
+    if not isinstance(call, Mapping) or not isinstance(call.get("prompts"), list | None):
+        return False
+    numbers = [call.get(key) for key in ("seed", "n", "index")]
+    return (
+        all(isinstance(each, int) for each in numbers) and 0 <= call["index"] < len(call["prompts"] or [0]) * call["n"]
+    )
+
+
+def _again(model: Generator[Artifact], origin: Mapping[str, Any]) -> Artifact:
     """Run the whole call that the artifact came from, where it is known, since a batch can round otherwise than one."""
     call = origin.get("call")
     if call and call["prompts"] is not None:
-        made: list[Artifact] = model.generate(call["prompts"], n=call["n"], seed=call["seed"], **origin["options"])
-        return made[call["index"]]
+        made = model.generate(call["prompts"], n=call["n"], seed=call["seed"], **origin["options"])
+        return made[int(call["index"])]
     [alone] = model.generate(origin["prompt"], seed=origin["seed"], **origin["options"])
-    return alone  # type: ignore[no-any-return]
+    return alone
 
 
 def _differences(was: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:

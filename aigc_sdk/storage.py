@@ -63,7 +63,8 @@ def write_file(path: Path, data: bytes) -> None:
 
 def temporary_sibling(path: Path) -> Path:
     """A name beside `path` that nobody else uses."""
-    return path.with_name(f"{path.name[:200]}{TEMPORARY}{uuid.uuid4().hex}")
+    start = path.name[:50]  # of up to 4 bytes each, in the 255 that file systems allow
+    return path.with_name(f"{start}{TEMPORARY}{uuid.uuid4().hex}")
 
 
 def sweep(folder: Path) -> None:

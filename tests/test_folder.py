@@ -517,7 +517,7 @@ def test_a_read_only_or_full_disk_is_a_disk_error(tmp_path: Path, monkeypatch: p
 
     path = write(tmp_path / "model")
     for number in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO):
-        for name in ("fsync", "open", "rename", "mkdir"):
+        for name in ("fsync", "open", "mkdir"):
             real = getattr(os, name)
 
             def failing(*args: Any, real: Any = real, number: int = number, **more: Any) -> Any:

@@ -1,22 +1,28 @@
+"""Files of every format: what comes back, what is inside, and what damage does."""
+
 import hashlib
 import io
 import json
 import os
 import random
+import re
 import stat
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import PIL.Image
-import PIL.ImageSequence
 import pytest
-from aigc_sdk import Artifact, Audio, Image, Text, Video, _limits, errors, media, read, replay
+from numpy.typing import NDArray
+
+from aigc_sdk import Artifact, Audio, Image, Text, Video, _limits, media, read, replay
 from aigc_sdk.errors import DiskError, MediaError
 
 PROMPT = 'a --> b\n<!-- aigc_sdk: {"x": 1} -->\nünï 漢字 \N{SNOWMAN}\u2028\0"\\</pre>\r\n'
@@ -64,7 +70,7 @@ def written(folder: Path, suffix: str, data: bytes) -> Path:
     return path
 
 
-def difference(one: np.ndarray, other: np.ndarray) -> float:
+def difference(one: NDArray[Any], other: NDArray[Any]) -> float:
     return float(np.abs(one.astype(float) - other.astype(float)).mean())
 
 
@@ -79,7 +85,7 @@ def test_lossy_pictures_and_films_come_back_much_alike(tmp_path: Path, suffix: s
     name = "pixels" if suffix.startswith("j") else "frames"
     back, was = (getattr(each, name) for each in (read(made(suffix).save(tmp_path / f"a.{suffix}")), made(suffix)))
     assert back.shape == was.shape
-    assert difference(back, was) < 3
+    assert difference(back, was) < 6  # sharp edges in colour are what these formats spare
 
 
 @pytest.mark.parametrize("suffix", ["mp3", "ogg"])
@@ -327,33 +333,31 @@ def test_pictures_of_others_come_as_upright_eight_bit_rgb(tmp_path: Path) -> Non
     assert back["turned"].pixels.shape == (4, 2, 3)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("codec", ["pcm_u8", "pcm_s24le", "pcm_f32le", "pcm_mulaw"])
-def test_sounds_of_others_are_read_with_metadata_in_any_encoding(tmp_path: Path, codec: str) -> None:
-    buffer = io.BytesIO()
+def wave(codec: str, samples: NDArray[np.float32]) -> bytes:
+    """A WAV file as other programs write it."""
+    buffer, layout = io.BytesIO(), "stereo" if len(samples) == 2 else "mono"
     with av.open(buffer, "w", format="wav") as container:
         container.metadata["comment"] = "mqqqqn"
-        stream = container.add_stream(codec, rate=8000, layout="stereo")
-        frame = av.AudioFrame.from_ndarray(sound(rate=8000, channels=2).samples, "fltp", "stereo")
+        stream: Any = container.add_stream(codec, rate=8000, layout=layout)
+        frame = av.AudioFrame.from_ndarray(samples, "fltp", layout)
         frame.sample_rate = 8000
         container.mux([*stream.encode(frame), *stream.encode(None)])
-    back = read(written(tmp_path, "wav", buffer.getvalue().replace(b"qqqq", b"\xe4\xf6\xfc\xff")))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("codec", ["pcm_u8", "pcm_s24le", "pcm_f32le", "pcm_mulaw"])
+def test_sounds_of_others_are_read_with_metadata_in_any_encoding(tmp_path: Path, codec: str) -> None:
+    data = wave(codec, sound(rate=8000, channels=2).samples)
+    back = read(written(tmp_path, "wav", data.replace(b"qqqq", b"\xe4\xf6\xfc\xff")))
     assert isinstance(back, Audio)
     assert difference(back.samples, sound(rate=8000, channels=2).samples) < 0.01
 
 
 def test_samples_of_others_that_leave_the_range_are_clipped_and_nan_is_refused(tmp_path: Path) -> None:
-    def wave(values: list[float]) -> Path:
-        buffer = io.BytesIO()
-        with av.open(buffer, "w", format="wav") as container:
-            stream = container.add_stream("pcm_f32le", rate=8000, layout="mono")
-            frame = av.AudioFrame.from_ndarray(np.array([values], np.float32), "fltp", "mono")
-            frame.sample_rate = 8000
-            container.mux([*stream.encode(frame), *stream.encode(None)])
-        return written(tmp_path, "wav", buffer.getvalue())
-
-    assert read(wave([2, -3, 0.5])) == Audio(np.array([[1, -1, 0.5]], np.float32), sample_rate=8000)
+    loud = written(tmp_path, "wav", wave("pcm_f32le", np.array([[2, -3, 0.5]], np.float32)))
+    assert read(loud) == Audio(np.array([[1, -1, 0.5]], np.float32), sample_rate=8000)
     with pytest.raises(MediaError):
-        read(wave([0, float("nan")]))
+        read(written(tmp_path, "wav", wave("pcm_f32le", np.array([[0, np.nan]], np.float32))))
 
 
 @pytest.mark.parametrize(("audio_rate", "size"), [(16_000, 32), (22_050, 33), (11_000, 32), (96_000, 32)])
@@ -435,11 +439,12 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path: Path, artifact: Artifact
 def outcome(path: Path, seconds: float = 10) -> Artifact | None:
     """What reading gives; None for a MediaError. Nothing else may come of a damaged file, and soon."""
     started = time.monotonic()
+    found, complaint = None, ""
     try:
         found = read(path)
     except MediaError as error:
-        assert "0x" not in str(error)  # an address in memory is nobody's business
-        found = None
+        complaint = str(error)
+    assert "0x" not in complaint  # an address in memory is nobody's business
     assert time.monotonic() - started < seconds
     return found
 
@@ -507,23 +512,17 @@ def test_many_damaged_files_give_media_errors_only(tmp_path: Path, suffix: str) 
 
 
 def bomb(suffix: str) -> bytes:
-    """A small file that claims 2.5 billion pixels, or 268 million where that is the format's limit."""
+    """A small file that claims 2.5 billion pixels."""
     data = bytearray(media.encode(made(suffix), suffix, origin=False))
     if suffix == "png":
         at = data.index(b"IHDR") + 4
         data[at : at + 8] = (50_000).to_bytes(4, "big") * 2
-        import zlib
-
         data[at + 13 : at + 17] = zlib.crc32(data[at - 4 : at + 13]).to_bytes(4, "big")
     elif suffix == "jpg":
         at = data.index(b"\xff\xc0") + 5
         data[at : at + 4] = (50_000).to_bytes(2, "big") * 2
-    elif suffix == "gif":
-        data[6:10] = (50_000).to_bytes(2, "little") * 2
     else:
-        buffer = io.BytesIO()
-        PIL.Image.new("RGB", (16_383, 16_383)).save(buffer, "WEBP", lossless=True, method=0, quality=0)
-        return buffer.getvalue()
+        data[6:10] = (50_000).to_bytes(2, "little") * 2
     return bytes(data)
 
 
@@ -532,14 +531,15 @@ def bomb(suffix: str) -> bytes:
 def test_a_picture_that_claims_too_many_pixels_is_refused_before_it_is_decoded(tmp_path: Path, suffix: str) -> None:
     path = written(tmp_path, suffix, bomb(suffix))
     script = (
-        "import resource, sys, aigc_sdk\n"
+        "import sys, aigc_sdk\n"
         "try: aigc_sdk.read(sys.argv[1])\n"
-        "except aigc_sdk.errors.MediaError: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "except aigc_sdk.errors.MediaError: print(open('/proc/self/status').read())"
     )
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script, path], capture_output=True, text=True, check=True
     )
-    assert int(done.stdout) < 300_000  # kB
+    [peak] = re.findall(r"VmHWM:\s+(\d+) kB", done.stdout)  # getrusage would count the parent's peak in
+    assert int(peak) < 300_000
 
 
 def test_a_picture_just_above_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -719,8 +719,3 @@ def test_importing_the_package_loads_no_torch_numpy_or_codec_and_opens_no_socket
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
-
-
-def test_every_error_of_this_module_is_one_of_ours() -> None:
-    assert issubclass(MediaError, errors.AigcError)
-    assert issubclass(DiskError, errors.AigcError)

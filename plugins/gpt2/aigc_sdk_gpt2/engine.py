@@ -8,20 +8,30 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.nn import functional as F
 
+from .network import is_plain_gpt2
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+READ_LIMIT = 4096  # tokens of prompts that PlainGPT2 reads at a time; more are not faster, and take more memory
+
 
 class Engine(ABC):
-    """Decodes one batch; its rows are prompts of any lengths, padded on the left inside."""
+    """Decodes one batch. Its rows are prompts of any lengths; no row's logits depend on another row.
+
+    `prefill` comes first; then `step` and `select` in any order. Nothing is computed before it is asked for, and no
+    state outlives the engine. `torch.inference_mode` is entered and left within each call.
+    """
 
     @abstractmethod
-    def prefill(self, prompts: list[list[int]], room: int) -> torch.Tensor:
+    def prefill(self, prompts: Sequence[Sequence[int]], room: int) -> torch.Tensor:
         """Read the prompts; `room` tokens at most will follow. The logits of the next token: rows x vocabulary."""
 
     @abstractmethod
@@ -29,12 +39,12 @@ class Engine(ABC):
         """Append one token (int64, rows) to every row. The logits of the next: rows x vocabulary."""
 
     @abstractmethod
-    def keep(self, rows: torch.Tensor) -> None:
-        """Go on with these rows alone."""
+    def select(self, rows: Sequence[int]) -> None:
+        """Go on with these rows in this order; a row that is named twice goes on twice, one that is not is dropped."""
 
 
 def engine_for(network: PreTrainedModel) -> Engine:
-    """The fastest engine for `network`."""
+    """The fastest engine that computes what `network` does."""
     return PlainGPT2(network) if PlainGPT2.runs(network) else HuggingFace(network)
 
 
@@ -47,128 +57,225 @@ def cache_bytes(network: PreTrainedModel) -> int:
 
 
 class HuggingFace(Engine):
-    """Through the model's own forward pass and cache."""
+    """Through the model's own forward pass and cache; shorter prompts are padded on the left and masked."""
 
     def __init__(self, network: PreTrainedModel) -> None:
+        takes = inspect.signature(network.forward).parameters
         self.network = network
-        self._takes = inspect.signature(network.forward).parameters
+        self._takes_positions = "position_ids" in takes
+        self._cache_name = "cache" if "cache" in takes else "past_key_values"  # the name before transformers 5.24
+        self._fixed = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
 
     @torch.inference_mode()
-    def prefill(self, prompts: list[list[int]], room: int) -> torch.Tensor:
+    def prefill(self, prompts: Sequence[Sequence[int]], room: int) -> torch.Tensor:
         from transformers import DynamicCache
 
         self._cache = DynamicCache(config=self.network.config)
-        tokens, self._mask = padded(prompts, self.network.device)
+        tokens, self._mask = _padded(prompts, self.network.device)
+        self._ragged = not bool(self._mask.all())  # without padding the faster attention may be used
         self._positions = (self._mask.cumsum(-1) - 1).clamp(min=0)
-        return self._forward(tokens, self._positions)
+        return self._forward(tokens)
 
     @torch.inference_mode()
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
         self._mask = F.pad(self._mask, (0, 1), value=1)
         self._positions = self._positions[:, -1:] + 1
-        return self._forward(tokens.to(self.network.device)[:, None], self._positions)
+        return self._forward(tokens.to(self.network.device)[:, None])
 
     @torch.inference_mode()
-    def keep(self, rows: torch.Tensor) -> None:
-        rows = rows.to(self.network.device)
-        self._cache.batch_select_indices(rows)
-        self._mask, self._positions = self._mask[rows], self._positions[rows]
+    def select(self, rows: Sequence[int]) -> None:
+        index = torch.tensor(rows, device=self.network.device)
+        self._cache.batch_select_indices(index)
+        self._mask, self._positions = self._mask[index], self._positions[index]
 
-    def _forward(self, tokens: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        extra = {"position_ids": positions} if "position_ids" in self._takes else {}
-        mask = None if bool(self._mask.all()) else self._mask  # without padding the faster attention may be used
+    def _forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        positions = {"position_ids": self._positions} if self._takes_positions else {}
         made = self.network(
             input_ids=tokens,
-            attention_mask=mask,
-            past_key_values=self._cache,
+            attention_mask=self._mask if self._ragged else None,
             use_cache=True,
-            logits_to_keep=1,
-            **extra,
+            **{self._cache_name: self._cache},
+            **positions,
+            **self._fixed,
         )
         logits: torch.Tensor = made.logits[:, -1]
         return logits
 
 
 class PlainGPT2(Engine):
-    """GPT-2 in plain torch, with room for keys and values made once."""
+    """GPT-2 in plain torch, after Radford et al. 2019.
+
+    Prompts are read without padding: one long row for the matrix products, each prompt by itself for the attention.
+    Keys and values have room made once; they end at the same place in every row, so that a step writes one slice.
+    """
 
     def __init__(self, network: PreTrainedModel) -> None:
+        body: Any = network.transformer
         self.network = network
-        self._body: Any = network.transformer
+        self._layers = [_Layer.of(each) for each in body.h]
+        self._tokens, self._positions = body.wte.weight, body.wpe.weight
+        self._norm = body.ln_f
         self._heads = network.config.n_head
 
     @staticmethod
     def runs(network: PreTrainedModel) -> bool:
-        """Whether `network` is a GPT-2 whose layers nobody has replaced, by adapters say."""
-        from transformers import GPT2LMHeadModel
-        from transformers.pytorch_utils import Conv1D
-
-        if type(network) is not GPT2LMHeadModel or network.config.add_cross_attention:
-            return False
-        layers = [each for name, each in network.named_modules() if name.endswith(("c_attn", "c_fc", "c_proj"))]
-        return all(type(each) is Conv1D for each in layers)
+        """Whether `network` is a GPT-2 that nobody has changed, by adapters or by hooks."""
+        return is_plain_gpt2(network) and not any(
+            each._forward_hooks or each._forward_pre_hooks for each in network.modules()
+        )
 
     @torch.inference_mode()
-    def prefill(self, prompts: list[list[int]], room: int) -> torch.Tensor:
-        config, device = self.network.config, self.network.device
-        tokens, seen = padded(prompts, device)
-        rows, self._length = tokens.shape
-        shape = (config.n_layer, 2, rows, self._heads, self._length + room, config.n_embd // self._heads)
-        self._cache = torch.empty(shape, dtype=self.network.dtype, device=device)
-        self._seen = None if bool(seen.all()) else F.pad(seen.bool(), (0, room), value=True)
-        positions = (seen.cumsum(-1) - 1).clamp(min=0)
-        self._position = positions[:, -1]
-        return self._forward(tokens, positions, 0)
+    def prefill(self, prompts: Sequence[Sequence[int]], room: int) -> torch.Tensor:
+        self._length = max(map(len, prompts))
+        self._cache = self._empty(len(prompts), self._length + room)
+        sizes = [len(each) for each in prompts]
+        self._last = torch.tensor(sizes, device=self.network.device) - 1
+        self._seen = None
+        if min(sizes) < self._length:
+            places = torch.arange(self._length + room, device=self.network.device)
+            self._seen = (places > self._length - 2 - self._last[:, None])[:, None, None]  # rows x 1 x 1 x places
+        return torch.cat([self._read(prompts[start:stop], start) for start, stop in _portions(sizes)])
 
     @torch.inference_mode()
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
-        self._position = self._position + 1
-        start = self._length
+        self._last = self._last + 1
         self._length += 1
-        return self._forward(tokens.to(self.network.device)[:, None], self._position[:, None], start)
+        x = self._tokens[tokens.to(self.network.device)] + self._positions[self._last]  # rows x width
+        seen = None if self._seen is None else self._seen[..., : self._length]
+        for layer, cache in zip(self._layers, self._cache, strict=True):
+            query, *new = layer.heads(x, self._heads).unsqueeze(3).unbind(1)  # each rows x heads x 1 x head width
+            cache[:, :, :, self._length - 1 : self._length] = torch.stack(new)
+            keys, values = cache[:, :, :, : self._length]
+            mixed = F.scaled_dot_product_attention(query, keys, values, seen, scale=layer.scaling)
+            x = layer.rest(x, mixed.flatten(1))
+        return self._logits(x)
 
     @torch.inference_mode()
-    def keep(self, rows: torch.Tensor) -> None:
-        rows = rows.to(self.network.device)
-        self._cache = self._cache[:, :, rows]
-        self._position = self._position[rows]
-        self._seen = None if self._seen is None else self._seen[rows]
+    def select(self, rows: Sequence[int]) -> None:
+        index = torch.tensor(rows, device=self.network.device)
+        self._last = self._last[index]
+        self._seen = None if self._seen is None else self._seen[index]
+        if all(source in (place, *range(len(rows), self._cache.shape[2])) for place, source in enumerate(rows)):
+            for place, source in enumerate(rows):
+                if place != source:  # a dropped row's place is taken by one from behind: nothing else is moved
+                    self._cache[:, :, place, :, : self._length] = self._cache[:, :, source, :, : self._length]
+            self._cache = self._cache[:, :, : len(rows)]
+            return
+        kept = self._cache
+        self._cache = self._empty(len(rows), kept.shape[4])
+        self._cache[..., : self._length, :] = kept[:, :, index, :, : self._length]
 
-    def _forward(self, tokens: torch.Tensor, positions: torch.Tensor, start: int) -> torch.Tensor:
-        body = self._body
-        mask = self._mask(start)
-        x = body.wte.weight[tokens] + body.wpe.weight[positions]  # rows x time x width
-        for index, layer in enumerate(body.h):
-            x = x + self._attention(layer.attn, layer.ln_1(x), index, start, mask)
-            if index == len(body.h) - 1:
-                x = x[:, -1:]  # only the last token's logits are asked for
-            x = x + layer.mlp.c_proj(_gelu(layer.mlp, layer.mlp.c_fc(layer.ln_2(x))))
-        logits: torch.Tensor = self.network.lm_head(body.ln_f(x)[:, -1])
-        return logits
+    def _read(self, prompts: Sequence[Sequence[int]], first: int) -> torch.Tensor:
+        """Prompts that are the rows from `first` on, into the cache; the logits that follow them."""
+        device = self.network.device
+        tokens = torch.tensor([token for each in prompts for token in each], device=device)
+        places = torch.cat([torch.arange(len(each), device=device) for each in prompts])
+        x = self._tokens[tokens] + self._positions[places]  # tokens x width
+        ends = torch.tensor([len(each) for each in prompts], device=device).cumsum(0) - 1
+        for layer, cache in zip(self._layers, self._cache, strict=True):
+            qkv = layer.heads(x, self._heads)
+            mixed = self._attend(layer, qkv, prompts, cache[:, first : first + len(prompts)])
+            if layer is self._layers[-1]:  # only what follows the last tokens is asked for
+                x, mixed = x[ends], mixed[ends]
+            x = layer.rest(x, mixed)
+        return self._logits(x)
 
-    def _attention(self, attn: Any, x: torch.Tensor, index: int, start: int, mask: torch.Tensor | None) -> torch.Tensor:
-        rows, time, width = x.shape
-        qkv = attn.c_attn(x).view(rows, time, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
-        cache = self._cache[index]
-        cache[:, :, :, start : self._length] = qkv[1:]
-        keys, values = cache[0, :, :, : self._length], cache[1, :, :, : self._length]
-        causal = mask is None and time > 1
-        mixed = F.scaled_dot_product_attention(qkv[0], keys, values, mask, is_causal=causal, scale=attn.scaling)
-        return attn.c_proj(mixed.transpose(1, 2).reshape(rows, time, width))  # type: ignore[no-any-return]
+    def _attend(
+        self, layer: _Layer, qkv: torch.Tensor, prompts: Sequence[Sequence[int]], cache: torch.Tensor
+    ) -> torch.Tensor:
+        """Each prompt attends to itself; tokens x 3 x heads x head width -> tokens x width. Fills their cache."""
+        mixed = qkv.new_empty(len(qkv), qkv.shape[2] * qkv.shape[3])
+        start = row = 0
+        for length, alike in groupby(map(len, prompts)):  # neighbours of one length are one call
+            count = len(list(alike))
+            some = slice(start, start + count * length)
+            query, keys, values = qkv[some].view(count, length, *qkv.shape[1:]).permute(2, 0, 3, 1, 4)
+            begin = self._length - length
+            cache[:, row : row + count, :, :begin] = 0  # a masked NaN would still be one
+            cache[0, row : row + count, :, begin : self._length] = keys
+            cache[1, row : row + count, :, begin : self._length] = values
+            found = F.scaled_dot_product_attention(query, keys, values, is_causal=True, scale=layer.scaling)
+            mixed[some] = found.transpose(1, 2).reshape(count * length, -1)
+            start, row = some.stop, row + count
+        return mixed
 
-    def _mask(self, start: int) -> torch.Tensor | None:
-        """Which keys each query may see, rows x 1 x time x keys; None where no row is padded."""
-        if self._seen is None:
-            return None
-        seen = self._seen[:, None, None, : self._length]
-        if start:
-            return seen
-        causal = torch.ones(self._length, self._length, dtype=torch.bool, device=seen.device).tril()
-        itself = torch.eye(self._length, dtype=torch.bool, device=seen.device)  # padding sees itself: no empty softmax
-        return seen & causal | itself
+    def _logits(self, x: torch.Tensor) -> torch.Tensor:
+        normed = F.layer_norm(x, self._norm.normalized_shape, self._norm.weight, self._norm.bias, self._norm.eps)
+        return F.linear(normed, self.network.lm_head.weight)
+
+    def _empty(self, rows: int, places: int) -> torch.Tensor:
+        """Room for keys and values: layers x 2 x rows x heads x places x head width."""
+        config = self.network.config
+        shape = (config.n_layer, 2, rows, self._heads, places, config.n_embd // self._heads)
+        return torch.empty(shape, dtype=self.network.dtype, device=self.network.device)
 
 
-def padded(prompts: list[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+class _Norm(NamedTuple):
+    weight: torch.Tensor
+    bias: torch.Tensor
+    eps: float
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return F.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps)
+
+
+class _Linear(NamedTuple):
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.addmm(self.bias, x, self.weight)
+
+
+class _Layer(NamedTuple):
+    """One block's parameters as they are now, and its computation on rows x width."""
+
+    norm: _Norm
+    qkv: _Linear
+    mix: _Linear
+    scaling: float
+    second_norm: _Norm
+    widen: _Linear
+    act: Callable[[torch.Tensor], torch.Tensor]
+    narrow: _Linear
+
+    @classmethod
+    def of(cls, block: Any) -> _Layer:
+        norms = [_Norm(each.weight, each.bias, each.eps) for each in (block.ln_1, block.ln_2)]
+        modules = (block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj)
+        qkv, mix, widen, narrow = [_Linear(each.weight, each.bias) for each in modules]
+        return cls(norms[0], qkv, mix, block.attn.scaling, norms[1], widen, _act(block.mlp.act), narrow)
+
+    def heads(self, x: torch.Tensor, heads: int) -> torch.Tensor:
+        """Queries, keys and values: rows x 3 x heads x head width."""
+        return self.qkv(self.norm(x)).view(len(x), 3, heads, -1)
+
+    def rest(self, x: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
+        """All that follows the attention, whose result is `mixed`."""
+        x = x + self.mix(mixed)
+        return x + self.narrow(self.act(self.widen(self.second_norm(x))))
+
+
+def _act(act: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    from transformers.activations import GELUTanh, NewGELUActivation
+
+    if isinstance(act, GELUTanh | NewGELUActivation):  # one function under two names; torch has it in one pass
+        return lambda x: F.gelu(x, approximate="tanh")
+    return act  # type: ignore[no-any-return]
+
+
+def _portions(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """Runs of rows that are read together."""
+    found, start, tokens = [], 0, 0
+    for row, size in enumerate(sizes):
+        if row > start and tokens + size > READ_LIMIT:
+            found.append((start, row))
+            start, tokens = row, 0
+        tokens += size
+    return [*found, (start, len(sizes))]
+
+
+def _padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Tokens padded on the left, and a mask of 1 where there is one: both int64, rows x longest."""
     longest = max(map(len, prompts))
     tokens = torch.zeros(len(prompts), longest, dtype=torch.int64)
@@ -177,11 +284,3 @@ def padded(prompts: list[list[int]], device: torch.device) -> tuple[torch.Tensor
         tokens[row, longest - len(prompt) :] = torch.tensor(prompt)
         mask[row, longest - len(prompt) :] = 1
     return tokens.to(device), mask.to(device)
-
-
-def _gelu(mlp: Any, x: torch.Tensor) -> torch.Tensor:
-    from transformers.activations import GELUTanh, NewGELUActivation
-
-    if isinstance(mlp.act, GELUTanh | NewGELUActivation):  # one function; torch computes it in one pass
-        return F.gelu(x, approximate="tanh")
-    return mlp.act(x)  # type: ignore[no-any-return]

@@ -18,12 +18,12 @@ from aigc_sdk.errors import DataError, OptionError
 from aigc_sdk.protocols import Device, DType, Evaluator, Exam, Options, OptionsClass, Report, Score, Source, Step
 
 from .model import GPT2
+from .score import logprobs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CONTEXT_LIMIT = 1024  # tokens; the default window of models whose context is longer
-LOGITS_LIMIT = 1 << 25  # floats in one batch of windows: 128 MB
 
 
 class Windows(Options):
@@ -95,7 +95,7 @@ class Perplexity(Evaluator):
         tokens = self._tokens(texts)
         windows = [each for index, row in enumerate(tokens) for each in _windows(index, len(row), context, stride)]
         nats = np.zeros(len(texts))
-        size = max(1, min(exam.options.batch_size, LOGITS_LIMIT // (context * self.model.network.config.vocab_size)))
+        size = exam.options.batch_size
         for done in range(0, len(windows), size):
             some = windows[done : done + size]
             for window, value in zip(some, self._score(some, tokens), strict=True):
@@ -116,25 +116,13 @@ class Perplexity(Evaluator):
         return context, stride
 
     def _tokens(self, texts: list[str]) -> list[list[int]]:
-        tokenizer = self.model.tokenizer
-        first = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-        if first is None:
-            raise DataError("the model's tokenizer has no token to begin a text with (bos_token or eos_token)")
-        encodings = tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return [[first, *encoding.ids] for encoding in encodings]
+        encodings = self.model.tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [self.model.begin + encoding.ids for encoding in encodings]
 
-    @torch.inference_mode()
     def _score(self, windows: Sequence[Window], tokens: list[list[int]]) -> list[float]:
-        """The nats of each window's scored tokens. Rows are filled up on the right, where causal attention never looks."""
-        rows = [tokens[each.sample][each.start : each.stop] for each in windows]
-        inputs = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.int64)
-        for filled, row in zip(inputs, rows, strict=True):
-            filled[: len(row)] = torch.tensor(row)
-        logits = self.model.network(input_ids=inputs.to(self.device), use_cache=False).logits
-        return [
-            _nats(logits[index, each.scored - each.start : each.stop - each.start], tokens[each.sample], each)
-            for index, each in enumerate(windows)
-        ]
+        """The nats of each window's scored tokens."""
+        rows = [(tokens[each.sample][each.start : each.stop + 1], each.scored - each.start + 1) for each in windows]
+        return [-float(found.sum(dtype=torch.float64)) for found in logprobs(self.model.network, rows)]
 
     def _report(
         self,
@@ -177,8 +165,7 @@ class Perplexity(Evaluator):
         return Report(scores, rows)
 
     def _first(self) -> str:
-        tokenizer = self.model.tokenizer
-        return str(tokenizer.bos_token or tokenizer.eos_token)
+        return str(self.model.tokenizer.convert_ids_to_tokens(self.model.begin)[0])
 
     def _tokenizer(self) -> str:
         digest = hashlib.sha256(self.model.tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
@@ -215,11 +202,6 @@ def _windows(sample: int, length: int, context: int, stride: int) -> Iterator[Wi
     while scored < length - 1:
         yield Window(sample, max(0, stop - context), scored, stop)
         scored, stop = stop, min(stop + stride, length - 1)
-
-
-def _nats(logits: torch.Tensor, tokens: list[int], window: Window) -> float:
-    answers = torch.tensor(tokens[window.scored + 1 : window.stop + 1], device=logits.device)
-    return float(torch.nn.functional.cross_entropy(logits.float(), answers, reduction="sum"))
 
 
 def _resampled(count: int, options: Windows) -> list[NDArray[np.int64]] | None:

@@ -77,7 +77,9 @@ def greedy_of_transformers(net: Any, prompt: str, new: int) -> list[int]:
 def test_greedy_tokens_are_those_of_transformers_alone_and_in_a_batch(kind: str) -> None:
     net = network(kind)
     model = GPT2(net, tokenizer)
-    expected = [tokenizer.decode(greedy_of_transformers(net, prompt, 24), skip_special_tokens=True) for prompt in PROMPTS]
+    expected = [
+        tokenizer.decode(greedy_of_transformers(net, prompt, 24), skip_special_tokens=True) for prompt in PROMPTS
+    ]
     alone = [model.generate(prompt, temperature=0.0, max_new_tokens=24)[0].text for prompt in PROMPTS]
     batch = [made.text for made in model.generate(PROMPTS, temperature=0.0, max_new_tokens=24)]
     assert alone == expected
@@ -101,9 +103,9 @@ def test_both_engines_compute_the_same_gpt2() -> None:
     plain, library = PlainGPT2(net), HuggingFace(net)
     for made, expected in ((plain.prefill(prompts, 3), library.prefill(prompts, 3)),):
         assert torch.allclose(made, expected, atol=1e-4)
-    plain.keep(torch.tensor([1, 3]))
-    library.keep(torch.tensor([1, 3]))
-    tokens = torch.tensor([5, 9])
+    plain.select([3, 1, 3])
+    library.select([3, 1, 3])
+    tokens = torch.tensor([5, 9, 7])
     for _ in range(3):
         assert torch.allclose(plain.step(tokens), library.step(tokens), atol=1e-4)
 
@@ -227,7 +229,7 @@ def test_a_stream_never_emits_half_a_character() -> None:
             return torch.nn.functional.one_hot(torch.tensor([next(plan)]), len(bytes_only)).float()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("aigc_sdk_gpt2.model.engine_for", Planned)
+        patch.setattr("aigc_sdk_gpt2.decode.engine_for", Planned)
         chunks = [each.text for each in model.stream("x", temperature=0.0, max_new_tokens=len(ids) + 3)]
     assert "".join(chunks) == wanted + "aé"
     assert all("�" not in each for each in chunks[:-1])
