@@ -178,6 +178,19 @@ class Tokens:
     """Bytes of UTF-8 of the learned text."""
 
 
+def token_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], *, special: bool = False) -> list[list[int]]:
+    """All tokens of each text, with the special ones that the tokenizer puts around it if asked for.
+
+    A tokenizer keeps the padding and truncation of its last use, or of its file; they are switched off first.
+    """
+    backend = tokenizer.backend_tokenizer
+    if backend.padding is not None:
+        backend.no_padding()
+    if backend.truncation is not None:
+        backend.no_truncation()
+    return [each.ids for each in backend.encode_batch_fast(list(texts), add_special_tokens=special)]
+
+
 def encode(found: Iterable[Document], tokenizer: PreTrainedTokenizerFast, name: str = "data") -> Tokens:
     """Tokenise documents; every learned piece is followed by an end-of-text token, which is learned as well."""
     end = tokenizer.eos_token_id
@@ -189,11 +202,9 @@ def encode(found: Iterable[Document], tokenizer: PreTrainedTokenizerFast, name: 
     size = 0
     for some in _batched(found, 1000):  # the tokenizer works on a batch in parallel
         pieces = [piece for document in some for piece in document]
-        encodings = iter(
-            tokenizer.backend_tokenizer.encode_batch_fast([piece.text for piece in pieces], add_special_tokens=False)
-        )
+        encoded = iter(token_ids(tokenizer, [piece.text for piece in pieces]))
         for document in some:
-            rows = [next(encodings).ids + [end] * piece.learned for piece in document]
+            rows = [next(encoded) + [end] * piece.learned for piece in document]
             lengths.append(sum(map(len, rows)))
             ids += [np.array(row, np.int32) for row in rows]
             learned += [np.full(len(row), piece.learned) for row, piece in zip(rows, document, strict=True)]

@@ -17,6 +17,7 @@ from aigc_sdk.artifacts import Text
 from aigc_sdk.errors import DataError, OptionError
 from aigc_sdk.protocols import Device, DType, Evaluator, Exam, Options, OptionsClass, Report, Score, Source, Step
 
+from .data import token_ids
 from .model import GPT2
 from .score import logprobs
 
@@ -116,8 +117,7 @@ class Perplexity(Evaluator):
         return context, stride
 
     def _tokens(self, texts: list[str]) -> list[list[int]]:
-        encodings = self.model.tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return [self.model.begin + encoding.ids for encoding in encodings]
+        return [self.model.begin + row for row in token_ids(self.model.tokenizer, texts)]
 
     def _score(self, windows: Sequence[Window], tokens: list[list[int]]) -> list[float]:
         """The nats of each window's scored tokens."""

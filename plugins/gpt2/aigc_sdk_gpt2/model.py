@@ -12,6 +12,7 @@ from aigc_sdk.errors import ContextOverflow, InputError, OptionError, PromptErro
 from aigc_sdk.protocols import Device, DType, Generator, Job, OptionsClass, Source, Step
 from aigc_sdk.weights import load_tokenizer, load_transformers, quiet
 
+from .data import token_ids
 from .decode import Decoding, decode
 from .engine import cache_bytes
 from .score import TokenScores, logprobs
@@ -165,8 +166,8 @@ class GPT2(Generator[Text]):
                 field="max_new_tokens",
             )
         given = [each for each in job.prompts if each is not None]
-        encoded = iter(self.tokenizer.backend_tokenizer.encode_batch(given)) if given else iter(())
-        rows = [self.begin if each is None else next(encoded).ids or self.begin for each in job.prompts]
+        encoded = iter(token_ids(self.tokenizer, given, special=True))
+        rows = [self.begin if each is None else next(encoded) or self.begin for each in job.prompts]
         for index, row in enumerate(rows):
             if len(row) > room and options.truncate == "error":
                 name = f"prompt[{index}]" if len(rows) > 1 else "prompt"
@@ -197,9 +198,8 @@ class GPT2(Generator[Text]):
         check_prompt(text, (str,), "score", f"texts[{index}]")
         if prefix is not None and prefix != "":
             check_prompt(prefix, (str,), "score", f"prefixes[{index}]")
-        encode = self.tokenizer.backend_tokenizer.encode
-        head = encode(prefix).ids if prefix else []
-        tail = encode(text, add_special_tokens=False).ids
+        head = token_ids(self.tokenizer, [prefix], special=True)[0] if prefix else []
+        [tail] = token_ids(self.tokenizer, [text])
         head = head or self.begin
         excess = len(head) + len(tail) - self.context
         if excess > 0:

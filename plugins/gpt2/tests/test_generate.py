@@ -328,3 +328,24 @@ def test_greedy_choices_do_not_depend_on_the_threads_of_the_caller(model: GPT2) 
         made = model.generate("hello", temperature=0.0, max_new_tokens=4)
     with torch.enable_grad():
         assert model.generate("hello", temperature=0.0, max_new_tokens=4) == made
+
+
+def test_what_a_tokenizer_was_last_used_for_changes_nothing(model: GPT2) -> None:
+    expected = model.generate(PROMPTS, temperature=0.0, max_new_tokens=8), model.score(PROMPTS)
+    model.tokenizer.backend_tokenizer.enable_padding()
+    model.tokenizer.backend_tokenizer.enable_truncation(3)
+    assert (model.generate(PROMPTS, temperature=0.0, max_new_tokens=8), model.score(PROMPTS)) == expected
+
+
+def test_samples_of_one_prompt_read_it_once(model: GPT2, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    class Watched(PlainGPT2):
+        def prefill(self, prompts: Any, room: int) -> torch.Tensor:
+            read.append(len(prompts))
+            return super().prefill(prompts, room)
+
+    expected = [model.generate("hello", seed=5 + index, max_new_tokens=8)[0] for index in range(4)]
+    monkeypatch.setattr("aigc_sdk_gpt2.decode.engine_for", Watched)
+    assert model.generate("hello", n=4, seed=5, max_new_tokens=8) == expected
+    assert read == [1]
