@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from aigc_sdk import Evaluator, Exam, Report, Score, Step, Text, folder
-from aigc_sdk.errors import DataError
+from aigc_sdk.errors import DataError, NotAModel
 from aigc_sdk.protocols import Device, DType, Source
 
 from .model import _check_device
@@ -24,7 +24,9 @@ class Overlap(Evaluator):
         """There is nothing to load; a folder that `save` wrote is checked."""
         _check_device(device)
         if source is not None and source != "default":
-            folder.read(source, backend="echo", revision=revision)
+            opened = folder.read(source, backend="echo", revision=revision)
+            if opened.manifest is None:
+                raise NotAModel(f"{opened.path} has no {folder.MANIFEST}; open a folder that an evaluator has saved")
         return cls()
 
     def run(self, exam: Exam) -> Report:

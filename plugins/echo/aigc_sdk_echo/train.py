@@ -47,6 +47,12 @@ class EchoTrainer(Trainer[Echo]):
         cls.Config.parse("echo", config)  # a new model has nothing to configure
         return cls(Echo.open(source, device=device, revision=revision))
 
+    def check(self, data: Any, validation: Any, fit: Fit) -> None:
+        """Refuse what cannot be learnt from at the call, before anything runs or is written."""
+        _texts(data)
+        if validation is not None:
+            _texts(validation)
+
     def run(self, data: Any, fit: Fit) -> Iterator[Step]:
         """One Step per batch. Which texts a step learns from is a function of (seed, step), so a resumed run repeats it."""
         texts = _texts(data)
@@ -88,6 +94,8 @@ def _texts(data: Any) -> list[str]:
             ) from error
     if not isinstance(data, Iterable):
         raise DataError(f"data is a {type(data).__name__}; pass a file or an iterable of strings", field="data")
+    if iter(data) is data:
+        raise DataError("data is an iterator, which can be read only once; pass a list of it", field="data")
     texts = list(data)
     for index, text in enumerate(texts):
         if not isinstance(text, str):

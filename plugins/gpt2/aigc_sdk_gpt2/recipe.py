@@ -1,6 +1,6 @@
 """How the default model was made: `python -m aigc_sdk_gpt2.recipe --to FOLDER` makes it again and prints its figures.
 
-It takes about half an hour on two cores. The checkpoints lie in FOLDER-run; started again after an interruption, the
+It takes about a quarter of an hour on two cores. The checkpoints lie in FOLDER-run; started again after an interruption, the
 recipe goes on from the newest.
 """
 
