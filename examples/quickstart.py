@@ -1,4 +1,4 @@
-"""The whole way in three minutes, offline: generate, stream, fine-tune on a real text, generate again, replay.
+"""The whole way in two minutes, offline: generate, stream, fine-tune on a real text, generate again, replay.
 
     python examples/quickstart.py [FOLDER]
 
@@ -8,6 +8,7 @@ Everything it makes lies in FOLDER (runs/quickstart), with a page, index.html, t
 from __future__ import annotations
 
 import html
+import json
 import shutil
 import sys
 import time
@@ -18,6 +19,7 @@ import aigc_sdk
 
 PROMPT = "The king said unto them,"
 SECONDS = 60  # of fine-tuning
+LINE_END = "\r" if sys.stdout.isatty() else "\n"
 
 
 def main(folder: Path) -> None:
@@ -76,11 +78,13 @@ def fine_tune(train: Path) -> tuple[aigc_sdk.Generator[aigc_sdk.Text], list[floa
     started = time.monotonic()
     for step in trainer.steps(train, max_steps=1000, batch_size=8, schedule="constant", warmup_steps=10):
         losses.append(step.metrics["loss"])
-        if step.index % 10 == 0:
-            print(f"\rstep {step.index}  loss {step.metrics['loss']:.3f}  ", end="", flush=True)
-        if time.monotonic() - started > SECONDS:  # early stopping is `break`
+        passed = time.monotonic() - started
+        if step.index % (10 if sys.stdout.isatty() else 100) == 0:
+            line = f"step {step.index}  loss {step.metrics['loss']:.3f}  {step.index / passed:.1f} steps/s"
+            print(f"{line}  {max(0, SECONDS - passed):.0f} s left  ", end=LINE_END, flush=True)
+        if passed > SECONDS:  # early stopping is `break`
             break
-    print()
+    print(f"{len(losses)} steps, loss {losses[0]:.3f} at first, {losses[-1]:.3f} at last")
     return trainer.model, losses
 
 
@@ -93,27 +97,43 @@ def show(
     replayed: aigc_sdk.Replay,
 ) -> str:
     """The page."""
-    top, width, height = max(curve), 640, 160
-    points = " ".join(
-        f"{index * width / max(1, len(curve) - 1):.1f},{height * (1 - loss / top):.1f}"
-        for index, loss in enumerate(curve)
-    )
+    recipe = html.escape(json.dumps(dict(after.origin), indent=2))
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>aigc_sdk quickstart</title>
-<style>body{{font:16px/1.5 system-ui;max-width:44rem;margin:3rem auto;padding:0 1rem;color:#223}}
-pre{{background:#f5f5f0;padding:1rem;border-radius:.5rem;white-space:pre-wrap}}svg{{background:#f5f5f0;border-radius:.5rem}}
-td{{padding-right:2rem}}</style>
+<style>{STYLE}</style>
 <h1>aigc_sdk quickstart</h1>
-<h2>Before fine-tuning</h2><pre><b>{html.escape(PROMPT)}</b>{html.escape(before.text)}</pre>
-<p><code>before.txt</code>, replayed from its own file: {html.escape(str(replayed))}.</p>
-<h2>Training loss, {len(curve)} steps</h2>
-<svg viewBox="-8 -8 {width + 16} {height + 16}" width="100%">
-<polyline points="{points}" fill="none" stroke="#36c" stroke-width="2"/></svg>
-<table><tr><td>bits per byte, before</td><td>{bits_before.value:.3f}</td></tr>
-<tr><td>bits per byte, after</td><td>{bits_after.value:.3f}</td></tr></table>
-<p><small>{html.escape(bits_after.protocol)}; {bits_after.n} tokens or texts of Python's reference manual, held out</small></p>
-<h2>After fine-tuning, same prompt and seed</h2><pre><b>{html.escape(PROMPT)}</b>{html.escape(after.text)}</pre>
-<h2>How the last text was made</h2><pre>{html.escape(repr(dict(after.origin)))}</pre></html>
+<h2>Before fine-tuning</h2>
+<pre><b>{html.escape(PROMPT)}</b>{html.escape(before.text.rstrip())}</pre>
+<p><code>before.txt</code>, made again from its own file: <b>{html.escape(str(replayed))}</b>.</p>
+<h2>{len(curve)} steps of fine-tuning on Python's manual</h2>
+{plot(curve)}
+<table><tr><th>bits per byte on held-out text</th><th>before</th><th>after</th></tr>
+<tr><td>a tenth of the manual</td><td>{bits_before.value:.3f}</td><td>{bits_after.value:.3f}</td></tr></table>
+<p><small>{html.escape(bits_after.protocol)}</small></p>
+<h2>After fine-tuning, same prompt, same seed</h2>
+<pre><b>{html.escape(PROMPT)}</b>{html.escape(after.text.rstrip())}</pre>
+<details><summary>How this text was made: <code>after.txt</code> carries it, <code>aigc replay</code> repeats it</summary>
+<pre>{recipe}</pre></details></html>
 """
+
+
+STYLE = """
+body{font:16px/1.5 system-ui;max-width:44rem;margin:3rem auto;padding:0 1rem;color:#223}
+pre,svg{background:#f6f5f1;border-radius:.5rem}pre{padding:1rem;white-space:pre-wrap}
+th,td{padding:.2rem 2rem .2rem 0;text-align:left}small,summary,text{color:#667;fill:#667}
+"""
+
+
+def plot(curve: list[float]) -> str:
+    """The loss at every step, as a picture in the page."""
+    width, height, top = 640, 160, max(curve)
+    across, down = width / max(1, len(curve) - 1), height / top
+    points = " ".join(f"{index * across:.1f},{height - loss * down:.1f}" for index, loss in enumerate(curve))
+    return f"""<svg viewBox="-40 -12 {width + 52} {height + 40}" width="100%" font-size="12">
+<polyline points="{points}" fill="none" stroke="#36c" stroke-width="1.5"/>
+<path d="M0 0V{height}H{width}" fill="none" stroke="#99a"/>
+<text x="-6" y="8" text-anchor="end">{top:.1f}</text><text x="-6" y="{height}" text-anchor="end">0</text>
+<text x="0" y="{height + 18}">loss in nats per token</text>
+<text x="{width}" y="{height + 18}" text-anchor="end">step {len(curve)}</text></svg>"""
 
 
 def say(line: str) -> None:

@@ -7,6 +7,7 @@ recipe goes on from the newest.
 from __future__ import annotations
 
 import argparse
+import lzma
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,14 @@ def export(model: GPT2, to: Path) -> GPT2:
     return GPT2.open(to, device="cpu")
 
 
+def xz_bits(training: str, held_out: str) -> float:
+    """Bits per byte that xz needs for `held_out` when it has seen `training`: what a model should beat."""
+    sizes = [
+        len(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME)) for text in (training, training + held_out)
+    ]
+    return 8 * (sizes[1] - sizes[0]) / len(held_out.encode())
+
+
 def _show(step: Step) -> None:
     if step.index % 20 == 0 or "validation_loss" in step.metrics:
         figures = "  ".join(f"{name} {value:.4f}" for name, value in step.metrics.items())
@@ -81,7 +90,8 @@ def main() -> None:
     arguments = parser.parse_args()
     run = arguments.to.with_name(arguments.to.name + "-run")
     model = export(train(run, arguments.max_steps), arguments.to)
-    _, held_out = split(sample_text())
+    training, held_out = split(sample_text())
+    print(f"xz, given the training text: {xz_bits(training, held_out):.3f} bits per byte")
     judge = Perplexity(model)
     for stride in (128, 256, 64):
         print(judge.evaluate([held_out], context=256, stride=stride), flush=True)
