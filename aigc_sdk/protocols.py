@@ -31,10 +31,10 @@ OptionsClass: TypeAlias = "type[Options]"
 class Options(pydantic.BaseModel):
     """What one call may set: the single source of validation, command-line flags, forms, schemas and the docs' tables.
 
-    Subclass it with a description, unit and bounds on every field. Misspelt names and other types are refused.
+    Subclass it with a description, unit and bounds on every field. Misspelt names, other types, NaN and infinity are refused.
     """
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @classmethod
     def parse(cls, owner: str, values: Mapping[str, Any]) -> Self:

@@ -32,6 +32,7 @@ class EchoTrainer(Trainer[Echo]):
     def __init__(self, model: Echo) -> None:
         self.model = model
         self._done = 0  # steps behind us; with the counts, all there is to resume from
+        self._resumed = 0  # steps that the next run need not make again; it starts anew where no state was loaded
 
     @classmethod
     def open(
@@ -58,8 +59,8 @@ class EchoTrainer(Trainer[Echo]):
         texts = _texts(data)
         counts = {word: dict(each) for word, each in self.model.followers.items()}
         self.model.followers = counts
-        resumed, self._done = self._done, 0
-        for step in range(resumed + 1, fit.max_steps + 1):
+        self._done, self._resumed = self._resumed, 0
+        for step in range(self._done + 1, fit.max_steps + 1):
             rng = random.Random(f"{fit.seed}/{step}")
             learned = sum(_learn(counts, rng.choice(texts)) for _ in range(fit.options.batch_size))
             self._done = step
@@ -79,7 +80,7 @@ class EchoTrainer(Trainer[Echo]):
         """Go on from what `state_dict` returned."""
         if not {"done", "followers"} <= set(state):
             raise MismatchedFolder("this is no state of an EchoTrainer")
-        self._done = state["done"]
+        self._done = self._resumed = state["done"]
         self.model.followers = {word: dict(each) for word, each in state["followers"].items()}
 
 

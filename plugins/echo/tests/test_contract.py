@@ -14,6 +14,8 @@ TEXTS = ["the sea was calm and the sky was grey", "the sky was blue", "and the s
 
 
 class TestEcho(GeneratorContract):
+    cuda = False
+
     @pytest.fixture
     def model(self) -> Echo:
         return EchoTrainer.open().fit(TEXTS, max_steps=2)
