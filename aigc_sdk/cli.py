@@ -5,68 +5,134 @@ Exit codes: 0 done; 1 it failed; 2 wrong input; 3 a replay differs; 130 interrup
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
-from collections.abc import Callable
+import traceback
+import warnings
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 import aigc_sdk
 
-from . import flags, registry
+from . import calls, registry
 from .artifacts import Artifact, Text
-from .errors import AigcError, BackendError, InputError, printable
-from .protocols import Options, Step
+from .errors import (
+    AigcError,
+    BackendError,
+    InputError,
+    NotAModel,
+    PromptError,
+    UnknownBackend,
+    printable,
+)
+
+if TYPE_CHECKING:
+    from .protocols import Generator, Step
 
 DEBUG = "AIGC_SDK_DEBUG"
-DIFFERS = 3
-
-app = typer.Typer(
-    name="aigc",
-    help="Generate, train and evaluate text, images, video and speech.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
+FAILED, WRONG, DIFFERS, INTERRUPTED = 1, 2, 3, 130
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+ORDER = ("backends", "generate", "train", "evaluate", "replay", "doctor")
+SPOKEN = {  # what the library's messages advise, in the words of the command line
+    "resume=True": "--resume",
+    "resume='anyway'": "--resume --anyway",
+    "references=": "--references",
+    "validation=": "--validation",
+    "save_to=": "--to ",
+}
 
 
 def main() -> None:
     """The entry point: runs a command, and tells of an error in one line."""
+    if sys.stdout is None:  # closed, as by `>&-`
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for terminals that cannot show every character
+    warnings.showwarning = lambda message, *_, **__: _tell("warning", str(message))
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line; the exit code."""
-    debug = "--debug" in arguments or bool(os.environ.get(DEBUG))
+    words, debug = _without_debug(arguments)
     try:
-        code = app([each for each in arguments if each != "--debug"], prog_name="aigc", standalone_mode=False)
+        with typer.main.get_command(app).make_context("aigc", words) as context:
+            code = context.command.invoke(context)
         sys.stdout.flush()
-        return code if isinstance(code, int) else 0
-    except AigcError as error:
-        if debug:
-            raise
-        print(f"error: {printable(str(error), 4000)}", file=sys.stderr)
-        wrong = isinstance(error, InputError | BackendError)
-        return 2 if wrong else 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        return code or 0
+    except typer.Exit as done:
+        return done.exit_code
     except BrokenPipeError:  # the reader has what it wanted, as in `aigc ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go_of_output()
         return 0
+    except KeyboardInterrupt as stopped:
+        print(str(stopped) or "interrupted", file=sys.stderr)
+        return INTERRUPTED
     except Exception as error:
-        show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
-        if show is None or code is None:  # neither typer's nor ours: a fault of the program, to be reported
-            raise
-        show()
-        return int(code)
+        if debug:
+            traceback.print_exc()
+        else:
+            _tell("error", _message(error))
+        return (
+            WRONG if isinstance(error, InputError | BackendError | NotAModel) else getattr(error, "exit_code", FAILED)
+        )
 
 
-class _Backends(TyperGroup):
+def _without_debug(arguments: list[str]) -> tuple[list[str], bool]:
+    """`--debug` may stand anywhere before a `--`."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    words = [each for each in arguments[:end] if each != "--debug"]
+    return words + arguments[end:], len(words) < end or bool(os.environ.get(DEBUG))
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, AigcError):
+        said = str(error)
+        for words, flag in SPOKEN.items():
+            said = said.replace(f"pass {words}", f"pass {flag}")
+        return said
+    if hasattr(error, "format_message"):  # typer could not make sense of the command line
+        context = getattr(error, "ctx", None)
+        return f"{error.format_message()}\nsee: {context.command_path} --help" if context else str(error)
+    if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
+        _let_go_of_output()
+        return f"standard output cannot be written: {error.strerror or error}"
+    return f"{type(error).__name__}: {error}\nthis is a fault of aigc_sdk or of a backend; --debug shows where"
+
+
+def _tell(what: str, message: str) -> None:
+    lines = [printable(line, 2000) for line in message.strip().splitlines()[:100]]
+    print(f"{what}: " + "\n".join(lines), file=sys.stderr)
+
+
+def _let_go_of_output() -> None:
+    """Nobody reads standard output any more, and Python's last flush of it shall not fail."""
+    try:
+        output = sys.stdout.fileno()
+    except (OSError, ValueError):  # it is no file, as in a notebook
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, output)
+    os.close(nowhere)
+
+
+class _Group(TyperGroup):
+    """Commands in the order in which one uses them; alone, the name is a question for help."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=ORDER.index)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args or ["--help"])
+
+
+class _Backends(_Group):
     """A command per backend, made from its Options when it is asked for; a folder's path is a name too."""
 
     make: Callable[[str], Callable[..., Any]]
@@ -77,66 +143,149 @@ class _Backends(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command for one backend, with its flags."""
-        single = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-        single.command(cmd_name)(type(self).make(cmd_name))
+        single = typer.Typer(**PLAIN)
+        single.command(cmd_name, cls=_Command)(type(self).make(cmd_name))
         return typer.main.get_command(single)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0].startswith("-") and args[0] != "--help":
+            raise InputError(f"the backend comes first: {ctx.command_path} BACKEND ... {args[0]}")
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [self.subcommand_metavar]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List backends with their summaries, which need no import."""
         rows = [(each.name, each.summary) for each in registry.backends() if each.problem is None]
-        if rows:
-            with formatter.section("Backends"):
-                formatter.write_dl(rows)
+        with formatter.section("Backends"):
+            formatter.write_dl(rows or [("(none)", NOBODY)])
 
 
-Source = Annotated[str | None, typer.Option(help="Model folder or hub id; none: the backend's default.")]
-DeviceFlag = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
-DTypeFlag = Annotated[str, typer.Option(help="float32 or bfloat16.")]
-Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")]
+class _Command(TyperCommand):
+    """A command whose help shows its own flags and the backend's under titles of their own."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for each in self.get_params(ctx):
+            record = each.get_help_record(ctx)
+            kind = "Arguments" if each.param_type_name == "argument" else "Options"
+            if record is not None:
+                sections.setdefault(getattr(each, "rich_help_panel", None) or kind, []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+NOBODY = "no backend is installed; try: pip install aigc-sdk-gpt2"
+PLAIN: dict[str, Any] = {  # rich would read the brackets in a description as markup, and costs 50 ms
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+    "add_completion": False,
+}
+app = typer.Typer(name="aigc", cls=_Group, **PLAIN)
+
+Source = Annotated[
+    str | None, typer.Option(metavar="MODEL", help="Model folder or hub id; none: the backend's default.")
+]
+DeviceFlag = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:1.")]
+DTypeFlag = Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(help="Precision to compute in.")]
+Revision = Annotated[str | None, typer.Option(metavar="NAME", help="Branch, tag or commit of a hub id.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Seed = Annotated[int | None, typer.Option(help="0 to 2**63-1; none: draw one and record it.")]
+ExistingFile = typer.Argument(exists=True, dir_okay=False, metavar="FILE", help="A file that aigc_sdk saved.")
 
 
 def _generating(name: str) -> Callable[..., Any]:
-    options: type[Options] = _class(name, "generator").Options
+    from . import flags
+
+    backend, cls = _class(name, "generator")
 
     def generate(
-        prompt: Annotated[list[str] | None, typer.Argument(help="One or more prompts; - reads standard input.")] = None,
-        n: Annotated[int, typer.Option("--n", "-n", help="Samples per prompt.")] = 1,
+        options: dict[str, Any],
+        prompt: Annotated[
+            list[str] | None, typer.Argument(metavar="PROMPT", help="Any number; - is standard input.")
+        ] = None,
+        n: Annotated[int, typer.Option("--n", "-n", min=1, max=calls.SAMPLES_LIMIT, help="Samples per prompt.")] = 1,
         seed: Seed = None,
         output: Annotated[
             Path | None,
-            typer.Option("--output", "-o", help="File to write; the suffix names the format. Several: NAME-0, NAME-1."),
+            typer.Option(
+                "--output",
+                "-o",
+                metavar="FILE",
+                help="File to write; its suffix names the format. For several samples: NAME-0, NAME-1 and so on.",
+            ),
         ] = None,
         source: Source = None,
         device: DeviceFlag = "auto",
         dtype: DTypeFlag = "float32",
         revision: Revision = None,
         as_json: AsJson = False,
-        **given: Any,
     ) -> None:
         """Generate artifacts."""
-        chosen = flags.values(options, given)
-        options.parse(name, chosen)  # before a model is loaded
-        prompts = [sys.stdin.read() if each == "-" else each for each in prompt or []]
-        asked: Any = None if not prompts else prompts[0] if len(prompts) == 1 else prompts
-        model = aigc_sdk.load(name, source, device=device, dtype=dtype, revision=revision)  # type: ignore[arg-type]
-        if asked is not None and n == 1 and len(prompts) == 1 and not (output or as_json) and sys.stdout.isatty():
-            _stream(model, asked, seed, chosen)
-            return
-        made = model.generate(asked, n=n, seed=seed, **chosen)
-        _hand_over(made, output, as_json)
+        cls.Options.parse(name, options)  # what can be refused is refused before a model is loaded
+        if seed is not None:
+            calls.check_seed(seed)
+        asked = _prompts(prompt or [], name, cls)
+        _check_output(output, backend.artifact)
+        model = aigc_sdk.load(name, source, device=device, dtype=dtype, revision=revision)
+        if output is None and not as_json and n == 1 and not isinstance(asked, list) and sys.stdout.isatty():
+            _stream(model, asked, seed, options)
+        else:
+            _hand_over(model.generate(asked, n=n, seed=seed, **options), output, as_json)
 
-    return flags.command(generate, flags.parameters(options, f"Options of {name}"))
+    return flags.command(generate, options=flags.Group(cls.Options, f"Options of {name}", "option"))
 
 
-def _stream(model: Any, prompt: str, seed: int | None, chosen: dict[str, Any]) -> None:
-    for chunk in model.stream(prompt, seed=seed, **chosen):
-        if not isinstance(chunk, Text):
-            raise InputError(f"{model.backend} makes no text that could be printed; pass -o FILE", field="output")
-        sys.stdout.write(shown(chunk.text))
-        sys.stdout.flush()
-    print()
+def _prompts(given: list[str], name: str, cls: type[Generator[Any]]) -> Any:
+    """Nothing, one prompt, or a list of them."""
+    if not given and type(None) not in cls.prompt_types:
+        raise PromptError(f"{name} needs a prompt: put it behind the name, or - for standard input", field="prompt")
+    prompts = [_standard_input() if each == "-" else each for each in given]
+    for each in prompts:
+        calls.check_prompt(each, cls.prompt_types, name)
+    return prompts if len(prompts) > 1 else prompts[0] if prompts else None
+
+
+def _standard_input() -> str:
+    """What is piped in, without the line end that the last line has."""
+    data = sys.stdin.buffer.read(calls.PROMPT_LIMIT + 2) if sys.stdin else b""  # None: closed, as by `<&-`
+    if len(data) > calls.PROMPT_LIMIT + 1:
+        raise PromptError(f"standard input holds more than the {calls.PROMPT_LIMIT:,} bytes that a prompt may have")
+    try:
+        return data.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise PromptError(f"standard input is no UTF-8 text: {error}", field="prompt") from error
+
+
+def _check_output(output: Path | None, kind: str) -> None:
+    """Refuse what could not be written, before it is made."""
+    if output is None:
+        if kind != "text":
+            raise InputError(f"{kind} cannot be printed; pass -o FILE", field="output")
+        return
+    from .media import FORMATS
+
+    suffix, known = output.suffix[1:].lower(), [each for each, format in FORMATS.items() if format.kind == kind]
+    if suffix not in known:
+        raise InputError(
+            f"-o {output}: the suffix names the format; for {kind} use one of {', '.join(known)}", field="output"
+        )
+    if not output.parent.is_dir():
+        raise InputError(f"-o {output}: there is no folder {output.parent}; make it first", field="output")
+    if output.is_dir() or not os.access(output.parent, os.W_OK):
+        what = "is a folder" if output.is_dir() else f"you may not write in {output.parent}"
+        raise InputError(f"-o {output}: {what}; choose another file", field="output")
+
+
+def _stream(model: Any, prompt: str | None, seed: int | None, options: dict[str, Any]) -> None:
+    try:
+        for chunk in model.stream(prompt, seed=seed, **options):
+            sys.stdout.write(shown(str(chunk)))
+            sys.stdout.flush()
+    finally:
+        print()
 
 
 def _hand_over(made: list[Artifact], output: Path | None, as_json: bool) -> None:
@@ -144,15 +293,10 @@ def _hand_over(made: list[Artifact], output: Path | None, as_json: bool) -> None
     if output is not None:
         names = [output] if len(made) == 1 else [output.with_stem(f"{output.stem}-{i}") for i in range(len(made))]
         paths = [each.save(path) for each, path in zip(made, names, strict=True)]
-    elif any(not isinstance(each, Text) for each in made):
-        raise InputError("what was made is no text that could be printed; pass -o FILE", field="output")
     if as_json:
-        described = [_described(each, paths[index] if paths else None) for index, each in enumerate(made)]
-        print(json.dumps(described, indent=2))
-    elif paths:
-        print("\n".join(map(str, paths)))
+        _print_json([_described(each, paths[index] if paths else None) for index, each in enumerate(made)])
     else:
-        print("\n".join(shown(str(each)) for each in made))
+        print(shown("\n".join(map(str, paths or made))))
 
 
 def _described(artifact: Artifact, path: Path | None) -> dict[str, Any]:
@@ -160,6 +304,11 @@ def _described(artifact: Artifact, path: Path | None) -> dict[str, Any]:
     if isinstance(artifact, Text):
         found["text"] = artifact.text
     return found | {"path": path and str(path), "info": dict(artifact.info), "origin": dict(artifact.origin)}
+
+
+def _print_json(content: Any) -> None:
+    """In ASCII, so that no terminal is controlled by it; what JSON does not know comes as a list or as text."""
+    print(json.dumps(content, indent=2, default=lambda each: each.tolist() if hasattr(each, "tolist") else str(each)))
 
 
 def shown(text: str) -> str:
@@ -170,117 +319,145 @@ def shown(text: str) -> str:
 
 
 def _training(name: str) -> Callable[..., Any]:
-    cls = _class(name, "trainer")
-    options, config = cls.Options, cls.Config
-    own = {"data", "to", "max_steps", "seed", "validation", "source", "device", "resume", "best", "tracker"}
-    renamed = {each: f"model_{each}" for each in config.model_fields if each in own or each in options.model_fields}
+    from . import flags
+
+    _, cls = _class(name, "trainer")
 
     def train(
-        data: Annotated[list[str], typer.Option(help="File to train on; may be given several times.")],
-        to: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, log, and the model when it is done.")],
-        max_steps: Annotated[int, typer.Option(help="Optimiser updates.")] = 1000,
+        options: dict[str, Any],
+        config: dict[str, Any],
+        data: Annotated[list[str], typer.Option(metavar="FILE", help="File to train on; may be given several times.")],
+        to: Annotated[
+            Path,
+            typer.Option(
+                metavar="FOLDER", help="The run's folder: checkpoints, log.jsonl and, when it is finished, the model."
+            ),
+        ],
+        max_steps: Annotated[int, typer.Option(help="Optimiser updates in the whole run.")] = 1000,
         seed: Annotated[int, typer.Option(help="Of all randomness of the run.")] = 0,
-        validation: Annotated[str | None, typer.Option(help="Held-out file.")] = None,
+        validation: Annotated[str | None, typer.Option(metavar="FILE", help="Held-out file.")] = None,
         evaluate_every: Annotated[int | None, typer.Option(help="Validate after so many updates.")] = None,
         save_every: Annotated[int | None, typer.Option(help="Checkpoint after so many updates.")] = None,
-        best: Annotated[str, typer.Option(help="Validation metric that chooses the best model.")] = "loss",
-        resume: Annotated[bool, typer.Option(help="Go on from the newest sound checkpoint.")] = False,
-        anyway: Annotated[bool, typer.Option(help="With --resume: although data or options have changed.")] = False,
-        tracker: Annotated[str | None, typer.Option(help="tensorboard, wandb or mlflow.")] = None,
+        best: Annotated[
+            str, typer.Option(metavar="METRIC", help="Of the validation; chooses the best model.")
+        ] = "loss",
+        resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest sound checkpoint.")] = False,
+        anyway: Annotated[
+            bool, typer.Option("--anyway", help="With --resume: although data or options have changed.")
+        ] = False,
+        tracker: Annotated[
+            Literal["tensorboard", "wandb", "mlflow"] | None, typer.Option(help="Where to show the metrics.")
+        ] = None,
         source: Annotated[
-            str | None, typer.Option(help="Model to go on from: a folder, a hub id or 'default'; none: a new one.")
+            str | None,
+            typer.Option(metavar="MODEL", help="Folder, hub id or 'default' to start from; none: a new model."),
         ] = None,
         device: DeviceFlag = "auto",
         revision: Revision = None,
         as_json: AsJson = False,
-        **given: Any,
     ) -> None:
-        """Train a model; `aigc generate <to> ...` uses it."""
-        chosen = flags.values(options, given)
-        options.parse(name, chosen)
-        trainer = aigc_sdk.trainer(
-            name, source, device=device, revision=revision, **flags.values(config, given, renamed)
-        )
+        """Train a model. `aigc generate FOLDER` then uses it."""
+        cls.Options.parse(name, options)
+        if anyway and not resume:
+            raise InputError("--anyway goes with --resume, and does nothing without it", field="anyway")
+        trainer = aigc_sdk.trainer(name, source, device=device, revision=revision, **config)
+        observers = [_tracker(tracker, to)] if tracker else []  # before the run's folder is made
         steps = trainer.steps(
-            _data(data),
+            data[0] if len(data) == 1 else [Path(each) for each in data],
             max_steps=max_steps,
             seed=seed,
             validation=validation,
             evaluate_every=evaluate_every,
             save_to=to,
             save_every=save_every,
-            resume="anyway" if resume and anyway else resume,
+            resume="anyway" if anyway else resume,
             best=best,
-            **chosen,
+            **options,
         )
-        last = _drive(steps, tracker, to)
+        last = _last(steps, observers)
         if as_json:
-            print(
-                json.dumps(
-                    {"folder": str(to), "step": last and last.index, "metrics": dict(last.metrics) if last else {}}
-                )
-            )
+            metrics = dict(last.metrics) if last else {}
+            _print_json({"folder": str(to), "step": last.index if last else max_steps, "metrics": metrics})
         else:
-            said = (
-                ", ".join(f"{key} {value:.4g}" for key, value in last.metrics.items()) if last else "nothing left to do"
-            )
-            print(f"{to}: {said}")
+            print(shown(f"{to}: {_progress(last)}"))
 
-    extra = [
-        *flags.parameters(options, f"Options of {name}"),
-        *flags.parameters(config, "A new model", renamed),
-    ]
-    return flags.command(train, extra)
+    return flags.command(
+        train,
+        options=flags.Group(cls.Options, f"Options of {name}", "option"),
+        config=flags.Group(cls.Config, "A new model", "model"),
+    )
 
 
-def _data(files: list[str]) -> Any:
-    return files[0] if len(files) == 1 else [Path(each) for each in files]
+def _tracker(kind: Any, folder: Path) -> Any:
+    from .training import Tracker
+
+    return Tracker(kind, folder.with_name(folder.name + "-board"))
 
 
-def _drive(steps: Any, tracker: str | None, folder: Path) -> Step | None:
-    last: Step | None = None
-    observers = []
-    if tracker is not None:
-        from .training import Tracker
-
-        observers.append(Tracker(tracker, folder.with_name(folder.name + "-board")))  # type: ignore[arg-type]
-    with aigc_sdk.using(*observers):
-        for step in steps:
-            last = step
-    for each in observers:
-        each.close()
+def _last(steps: Iterable[Step], observers: list[Any]) -> Step | None:
+    """Run to the end; the last step, or None where nothing was left to do."""
+    last = None
+    try:
+        with aigc_sdk.using(*observers):
+            for last in steps:  # noqa: B007
+                pass
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; the same command with --resume goes on") from None
+    finally:
+        for each in observers:
+            each.close()
     return last
 
 
+def _progress(last: Step | None) -> str:
+    if last is None:
+        return "finished already"
+    return ", ".join([f"step {last.index}", *(f"{name} {value:.4g}" for name, value in last.metrics.items())])
+
+
 def _evaluating(name: str) -> Callable[..., Any]:
-    options: type[Options] = _class(name, "evaluator").Options
+    from . import flags
+
+    _, cls = _class(name, "evaluator")
 
     def evaluate(
-        files: Annotated[list[Path], typer.Argument(help="Files to judge.")],
-        references: Annotated[list[Path] | None, typer.Option(help="As many files to compare with.")] = None,
+        options: dict[str, Any],
+        files: Annotated[
+            list[Path], typer.Argument(exists=True, dir_okay=False, metavar="FILE", help="What to judge.")
+        ],
+        references: Annotated[
+            list[Path] | None,
+            typer.Option(exists=True, dir_okay=False, metavar="FILE", help="To compare with; once for each file."),
+        ] = None,
         source: Source = None,
         device: DeviceFlag = "auto",
         dtype: DTypeFlag = "float32",
         revision: Revision = None,
         as_json: AsJson = False,
-        **given: Any,
     ) -> None:
         """Judge files."""
-        chosen = flags.values(options, given)
-        options.parse(name, chosen)
+        cls.Options.parse(name, options)
         samples = [aigc_sdk.read(each) for each in files]
         against = [aigc_sdk.read(each) for each in references] if references else None
-        judge = aigc_sdk.evaluator(name, source, device=device, dtype=dtype, revision=revision)  # type: ignore[arg-type]
-        report = judge.evaluate(samples, against, **chosen)
-        print(json.dumps(report.to_dict(), indent=2) if as_json else report)
+        judge = aigc_sdk.evaluator(name, source, device=device, dtype=dtype, revision=revision)
+        report = judge.evaluate(samples, against, **options)
+        if as_json:
+            _print_json(report.to_dict())
+        else:
+            print(shown(str(report)))
 
-    return flags.command(evaluate, flags.parameters(options, f"Options of {name}"))
+    return flags.command(evaluate, options=flags.Group(cls.Options, f"Options of {name}", "option"))
 
 
-def _class(name: str, role: registry.Role) -> Any:
-    """The class that plays `role`, for a backend's name or a folder's path."""
-    backend, _ = registry._place(name, None)
-    return registry.resolve(backend, role)
+def _class(name: str, role: registry.Role) -> tuple[registry.Backend, Any]:
+    """The backend, and the class that plays `role` in it, for a backend's name or a folder's path."""
+    chosen, _ = registry._place(name, None)
+    try:
+        return registry.backend(chosen), registry.resolve(chosen, role)
+    except UnknownBackend as error:
+        if Path(name).is_dir():
+            raise UnknownBackend(f"{error} For the model in the folder of that name, write ./{name}") from error
+        raise
 
 
 class _Generate(_Backends):
@@ -295,61 +472,71 @@ class _Evaluate(_Backends):
     make = staticmethod(_evaluating)
 
 
-for _name, _group, _help in (
-    ("generate", _Generate, "Generate: aigc generate gpt2 'I am' --seed 7 -o story.txt"),
-    ("train", _Train, "Train: aigc train gpt2 --data FILE --to runs/mine"),
-    ("evaluate", _Evaluate, "Judge files: aigc evaluate gpt2 story.txt"),
+for _name, _group, _arguments, _help, _example in (
+    ("generate", _Generate, "[PROMPT]...", "Generate artifacts.", "gpt2 'I am' --seed 7 -o story.txt"),
+    ("train", _Train, "--data FILE --to FOLDER", "Train a model.", "gpt2 --data story.txt --to runs/mine"),
+    ("evaluate", _Evaluate, "FILE...", "Judge files.", "gpt2 story.txt"),
 ):
-    _sub = typer.Typer(cls=_group, help=_help, no_args_is_help=True)
+    _sub = typer.Typer(**PLAIN)
     _sub.callback()(lambda: None)
-    app.add_typer(_sub, name=_name, help=_help)
+    app.add_typer(
+        _sub,
+        name=_name,
+        cls=_group,
+        help=f"{_help} BACKEND is a name, or the path of a model's folder.",
+        short_help=_help,
+        epilog=f"Each backend has options of its own: aigc {_name} BACKEND --help\n\nExample: aigc {_name} {_example}",
+        subcommand_metavar=f"BACKEND {_arguments} [OPTIONS]",
+    )
 
 
 @app.command()
 def backends(
-    check: Annotated[bool, typer.Option(help="Import each in a process of its own, and tell of faults.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Import each in a process of its own, and tell of faults.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """List the installed backends; nothing of them is imported."""
+    """List the installed backends, importing none."""
     found = registry.backends(check=check)
     if as_json:
-        print(json.dumps([vars(each) for each in found], indent=2))
+        _print_json([vars(each) for each in found])
     else:
         width = max([len(each.name) for each in found], default=0)
         for each in found:
             state = f"PROBLEM: {each.problem}" if each.problem else each.summary
             print(f"{each.name:<{width}}  {each.distribution} {each.version}  {state}")
         if not found:
-            print("no backend is installed; try: pip install aigc-sdk-gpt2")
-    return 1 if check and any(each.problem for each in found) else 0
+            print(NOBODY)
+    return FAILED if check and any(each.problem for each in found) else 0
 
 
 @app.command()
 def replay(
-    file: Annotated[Path, typer.Argument(help="A file that aigc_sdk saved.")],
-    device: Annotated[str | None, typer.Option(help="Where to run; none: where it was made.")] = None,
+    file: Annotated[Path, ExistingFile],
+    device: Annotated[str | None, typer.Option(metavar="DEVICE", help="Where to run; none: where it was made.")] = None,
     as_json: AsJson = False,
 ) -> int:
     """Make a file's artifact again, and compare to the byte."""
     found = aigc_sdk.replay(file, device=device)
     if as_json:
-        print(json.dumps({"same": found.same, "differences": list(found.differences)}, indent=2))
+        _print_json({"same": found.same, "differences": list(found.differences)})
     else:
-        print(found)
+        print(shown(str(found)))
     return 0 if found.same else DIFFERS
 
 
 @app.command()
 def doctor(as_json: AsJson = False) -> int:
-    """Examine the installation: versions, devices, backends, and packages that do not fit together."""
+    """Examine the installation: versions, devices, backends."""
     from .doctor import examine
 
     findings = examine()
     if as_json:
-        print(json.dumps([vars(each) for each in findings], indent=2))
+        _print_json([vars(each) for each in findings])
     else:
         print("\n".join(map(str, findings)))
-    return 1 if any(each.level == "problem" for each in findings) else 0
+    return FAILED if any(each.level == "problem" for each in findings) else 0
 
 
 def _version(asked: bool) -> None:

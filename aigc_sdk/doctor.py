@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from typing import Literal
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from . import registry
 from .errors import printable
 
-FLOORS = {
-    "pydantic": "2.10",
-    "pluggy": "1.5",
-    "numpy": "1.26",
-    "safetensors": "0.8",
-    "huggingface-hub": "1.0",
-    "pillow": "12.3",
-    "av": "18.1",
-    "torch": "2.10",
-    "transformers": "5.10",
-    "diffusers": "0.38",
-    "accelerate": "1.10",
-}
-REQUIRED = ("pydantic", "pluggy", "numpy", "safetensors", "huggingface-hub", "pillow", "av")
+CORE = "aigc-sdk"
 COMPANIONS = ("torchvision", "torchaudio", "torchcodec")  # built for one torch; a mismatch breaks whoever imports them
 TIMEOUT = 60  # seconds
 
@@ -57,37 +47,61 @@ def _python() -> Iterator[Finding]:
 
 
 def _versions() -> Iterator[Finding]:
-    for name, floor in FLOORS.items():
-        try:
-            found = version(name)
-        except PackageNotFoundError:
-            if name in REQUIRED:
-                yield Finding("problem", name, f"is not installed: pip install '{name}>={floor}'")
-            continue
-        if _numbers(found) < _numbers(floor):
-            yield Finding("problem", name, f"{found} is older than {floor}: pip install --upgrade '{name}>={floor}'")
-        else:
-            yield Finding("good", name, found)
+    """Whether each package is there, and as new, as the core and the backends say that they need it."""
+    needs: dict[str, list[tuple[str, Requirement, bool]]] = {}
+    for owner in sorted({CORE, *(each.distribution for each in registry.backends() if each.value)}):
+        for need, required in _requirements(owner):
+            needs.setdefault(canonicalize_name(need.name), []).append((owner, need, required))
+    for name, wanted in needs.items():
+        yield from _fit(name, wanted)
+
+
+def _requirements(owner: str) -> Iterator[tuple[Requirement, bool]]:
+    """What a distribution asks for on this machine, and whether it does so without any of its extras."""
+    try:
+        extras = metadata(owner).get_all("Provides-Extra") or []
+        texts = requires(owner) or []
+    except Exception:  # metadata that cannot be read is told of where the backend is listed
+        return
+    for text in texts:
+        with contextlib.suppress(InvalidRequirement):
+            need = Requirement(text)
+            for extra in ("", *extras):
+                if need.marker is None or need.marker.evaluate({"extra": extra}):
+                    yield need, extra == ""
+                    break
+
+
+def _fit(name: str, wanted: list[tuple[str, Requirement, bool]]) -> Iterator[Finding]:
+    found = version(name) if _installed(name) else None
+    for owner, need, required in wanted:
+        cure = f"pip install --upgrade '{need.name}{need.specifier}'"
+        if found is None and required:
+            yield Finding("problem", name, f"is not installed, and {owner} needs it: {cure}")
+            return
+        if found is not None and not need.specifier.contains(found, prereleases=True):
+            yield Finding("problem", name, f"{printable(found, 40)} does not fit {owner}: {cure}")
+            return
+    if found is not None:
+        yield Finding("good", name, found)
 
 
 def _torch() -> Iterator[Finding]:
     code = (
-        "import torch; c = torch.cuda.is_available(); print(torch.get_num_threads(), "
-        "torch.cuda.get_device_name() if c else 'no CUDA device', "
-        "'| bfloat16 is fast on this CPU' if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() "
-        "else '| bfloat16 is slow on this CPU: use float32', sep='\\t')"
+        "import torch; c = torch.cuda.is_available(); n = torch.get_num_threads(); "
+        "fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported(); "
+        "print(torch.cuda.get_device_name() if c else 'no CUDA device', f'{n} CPU thread' + 's' * (n > 1), "
+        "f\"bfloat16 is {'fast' if fast else 'slow'} on the CPU\", sep='; ')"
     )
     if not _installed("torch"):
         yield Finding("note", "torch", "is not installed; the backends that need it bring it")
         return
     failed, said = _in_a_process(code)
     if failed:
-        yield Finding(
-            "problem", "torch", f"does not import: {failed}; reinstall it: pip install --force-reinstall torch"
-        )
-        return
-    threads, device, bfloat16 = [*said.split("\t"), "", ""][:3]
-    yield Finding("good", "device", f"{device}, {threads} threads {bfloat16}")
+        remedy = "reinstall it: pip install --force-reinstall torch"
+        yield Finding("problem", "torch", f"does not import: {failed}; {remedy}")
+    else:
+        yield Finding("good", "device", printable(said, 200))
 
 
 def _companions() -> Iterator[Finding]:
@@ -134,7 +148,7 @@ def _in_a_process(code: str) -> tuple[str, str]:
     """Why `code` fails in a process of its own, or "", and what it printed."""
     try:
         done = subprocess.run(
-            [sys.executable, "-c", code],
+            [sys.executable, "-P", "-c", code],
             capture_output=True,
             text=True,
             errors="replace",
@@ -144,11 +158,5 @@ def _in_a_process(code: str) -> tuple[str, str]:
         )
     except subprocess.TimeoutExpired:
         return f"it takes longer than {TIMEOUT} s", ""
-    lines = done.stderr.strip().splitlines()
-    return (
-        "" if done.returncode == 0 else printable(lines[-1] if lines else str(done.returncode), 160)
-    ), done.stdout.strip()
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(each) for each in re.findall(r"\d+", text.split("+")[0])[:3])
+    lines = done.stderr.strip().splitlines() or [f"it ends the process ({done.returncode})"]
+    return "" if done.returncode == 0 else printable(lines[-1], 160), done.stdout.strip()

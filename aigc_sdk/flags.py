@@ -3,114 +3,172 @@
 from __future__ import annotations
 
 import inspect
-import json
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union
 
+import pydantic
 import typer
 
 from .errors import OptionError
 from .protocols import Options
 
+OF_EVERY_COMMAND = frozenset({"help", "debug"})
 
-def parameters(options: type[Options], panel: str, renamed: Mapping[str, str] | None = None) -> list[inspect.Parameter]:
-    """A keyword parameter per field, for a typer command; one that is left out is None, and the field's default applies."""
-    made = []
-    for name, field in options.model_fields.items():
-        kind, _ = _kind(field.annotation)
-        default = None if field.is_required() else field.get_default(call_default_factory=True)
+
+@dataclass(frozen=True)
+class Group:
+    """The flags of one Options model: under `title` in the help, and as `--prefix-name` where `--name` is taken."""
+
+    options: type[Options]
+    title: str
+    prefix: str
+
+
+def command(function: Callable[..., Any], **groups: Group) -> Callable[..., Any]:
+    """`function` as typer reads it: its parameter `name` of each of `groups` becomes a flag per option.
+
+    The function gets a dict of those options that were given, as `Options.parse` takes them.
+    """
+    signature = inspect.signature(function, eval_str=True)
+    own = [each for each in signature.parameters.values() if each.name not in groups]
+    taken = {*OF_EVERY_COMMAND, *(name for each in own for name in _names(each))}
+    called: dict[str, dict[str, str]] = {}  # for each group, the flag of each option
+    for name, group in groups.items():
+        called[name] = {each: _free(each, group.prefix, taken) for each in group.options.model_fields}
+    added = [each for name, group in groups.items() for each in _parameters(group, called[name])]
+    joined = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own] + added
+
+    def calling(**given: Any) -> Any:
+        options = {name: _given(group.options, called[name], given) for name, group in groups.items()}
+        return function(**{each.name: given[each.name] for each in own}, **options)
+
+    calling.__doc__ = function.__doc__
+    calling.__signature__ = signature.replace(parameters=joined)  # type: ignore[attr-defined]
+    calling.__annotations__ = {each.name: each.annotation for each in joined}
+    return calling
+
+
+def _names(parameter: inspect.Parameter) -> Iterator[str]:
+    """What a command's own parameter occupies: its name, and the flags it is given by."""
+    yield parameter.name
+    for each in getattr(parameter.annotation, "__metadata__", ()):
+        flags = [
+            each.default,
+            *(each.param_decls or ()),
+        ]  # typer takes the first flag for a default, and corrects it later
+        yield from (flag.lstrip("-").replace("-", "_") for flag in flags if isinstance(flag, str))
+
+
+def _free(name: str, prefix: str, taken: set[str]) -> str:
+    free = f"{prefix}_{name}" if name in taken else name
+    taken.add(free)
+    return free
+
+
+def _parameters(group: Group, called: Mapping[str, str]) -> Iterator[inspect.Parameter]:
+    """A keyword parameter per option; one that is left out is None, and the option's own default applies."""
+    bounds = _bounds(group.options)
+    for name, field in group.options.model_fields.items():
+        kind, metavar, _ = _kind(field)
         option = typer.Option(
-            help=_help(field.description or "", _bounds(options, name), default),
-            show_default=False,
-            rich_help_panel=panel,
+            help=_help(field, bounds[name]), show_default=False, rich_help_panel=group.title, metavar=metavar
         )
-        called = (renamed or {}).get(name, name)
-        made.append(
-            inspect.Parameter(
-                called,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=None,
-                annotation=Annotated[kind | None, option],
-            )
+        yield inspect.Parameter(
+            called[name], inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
         )
-    return made
 
 
-def values(
-    options: type[Options], given: Mapping[str, Any], renamed: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    """The options that were given on the command line, as `Options.parse` takes them."""
+def _given(options: type[Options], called: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, Any]:
     found = {}
     for name, field in options.model_fields.items():
-        called = (renamed or {}).get(name, name)
-        value = given.get(called)
+        value = given[called[name]]
         if value is None or value == []:
             continue
-        _, convert = _kind(field.annotation)
-        found[name] = convert(called, value)
+        _, _, convert = _kind(field)
+        try:
+            found[name] = convert(value)
+        except pydantic.ValidationError as error:
+            flag, reason = called[name].replace("_", "-"), error.errors(include_url=False)[0]["msg"]
+            raise OptionError(f"--{flag} {value!r}: {reason}", field=name) from error
     return found
 
 
-def command(function: Callable[..., Any], extra: Iterable[inspect.Parameter]) -> Callable[..., Any]:
-    """`function` with keyword parameters added to its signature, for typer to read; it gets them as **options."""
-    signature = inspect.signature(function, eval_str=True)
-    own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-    joined = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own] + list(extra)
-
-    def called(**given: Any) -> Any:
-        return function(**given)
-
-    called.__doc__ = function.__doc__
-    called.__signature__ = signature.replace(parameters=joined)  # type: ignore[attr-defined]
-    called.__annotations__ = {each.name: each.annotation for each in joined}
-    return called
-
-
-def _kind(annotation: Any) -> tuple[Any, Callable[[str, Any], Any]]:
-    """The type that typer parses, and what makes the option's value of it; unusual types are given as JSON."""
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (Union, types.UnionType):
-        inner = [each for each in arguments if each is not type(None)]
-        return _kind(inner[0]) if len(inner) == 1 else (str, _json)
-    if origin is Annotated:
-        return _kind(arguments[0])
+def _kind(field: Any) -> tuple[Any, str | None, Callable[[Any], Any]]:
+    """What typer parses, what the help calls it (None: typer's own word), and what makes the option's value of it."""
+    annotation, optional = _bare(field.annotation)
+    if optional and annotation in (int, float, str) and field.default is not None and not field.is_required():
+        return str, f"<{annotation.__name__}|none>", lambda text: None if text == "none" else _scalar(annotation, text)
     if annotation in (int, float, str, bool):
-        return annotation, _same
+        return annotation, None, lambda value: value
+    origin, arguments = typing.get_origin(annotation), [_bare(each)[0] for each in typing.get_args(annotation)]
     if origin is Literal and all(isinstance(each, str) for each in arguments):
-        return annotation, _same
-    if origin in (list, tuple) and arguments and set(arguments) <= {str, ...}:
-        return list[str], lambda name, value: tuple(value)
-    if origin is tuple and set(arguments) <= {int, float} and ... not in arguments:
-        return annotation, _same
-    return str, _json
+        return annotation, None, lambda value: value
+    inner = {each for each in arguments if each is not ...}
+    if origin is tuple and ... not in arguments and inner <= {int, float, str}:
+        return tuple[tuple(arguments)], None, tuple  # type: ignore[misc]
+    if origin in (list, tuple) and len(inner) == 1 and inner <= {int, float, str}:
+        return list[inner.pop()], None, origin  # type: ignore[misc]
+    return str, "<JSON>", lambda text: pydantic.TypeAdapter(annotation).validate_json(text, strict=True)
 
 
-def _same(name: str, value: Any) -> Any:
-    return value
+def _bare(annotation: Any) -> tuple[Any, bool]:
+    """The type without what is said about it, and whether it may be None."""
+    if typing.get_origin(annotation) is Annotated:
+        return _bare(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (Union, types.UnionType):
+        inner = [each for each in typing.get_args(annotation) if each is not type(None)]
+        if len(inner) == 1:
+            return _bare(inner[0])[0], True
+    return annotation, False
 
 
-def _json(name: str, value: Any) -> Any:
-    try:
-        return json.loads(value)
-    except ValueError as error:
-        raise OptionError(f"--{name.replace('_', '-')} {value!r} is not JSON: {error}", field=name) from error
+def _scalar(kind: type[Any], text: str) -> Any:
+    return pydantic.TypeAdapter(kind).validate_strings(text)
 
 
-def _bounds(options: type[Options], name: str) -> str:
-    schema = options.model_json_schema()["properties"][name]
-    schemas = [schema, *schema.get("anyOf", [])]
+def _bounds(options: type[Options]) -> dict[str, str]:
+    """The limits of each option, in signs."""
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    found = [f"{sign} {_number(each[word])}" for each in schemas for word, sign in signs.items() if word in each]
-    return ", ".join(found)
+    found = {}
+    for name, schema in options.model_json_schema().get("properties", {}).items():
+        limits = [
+            f"{sign} {_number(each[word])}" for each in _schemas(schema) for word, sign in signs.items() if word in each
+        ]
+        found[name] = ", ".join(dict.fromkeys(limits))
+    return found
+
+
+def _schemas(schema: Any) -> Iterator[dict[str, Any]]:
+    """A schema and what it is made of: alternatives, and the members of lists and tuples."""
+    yield schema
+    for each in [*schema.get("anyOf", []), *schema.get("prefixItems", []), schema.get("items")]:
+        if isinstance(each, dict):
+            yield from _schemas(each)
 
 
 def _number(value: float) -> str:
+    if isinstance(value, int) and value >= 1 << 40 and value & (value - 1) == 0:
+        return f"2**{value.bit_length() - 1}"
     return f"{value:,}" if isinstance(value, int) or value >= 1e6 else f"{value:g}"
 
 
-def _help(description: str, bounds: str, default: Any) -> str:
-    shown = "none" if default is None or default == () else str(default)
+def _help(field: Any, bounds: str) -> str:
     within = f" ({bounds})" if bounds else ""
-    return f"{description}{within} [default: {shown}]"
+    default = "required" if field.is_required() else f"default: {_shown(field.get_default(call_default_factory=True))}"
+    return f"{field.description or ''}{within} [{default}]"
+
+
+def _shown(default: Any) -> str:
+    """A default as one would give it."""
+    if default is None or default == () or default == []:
+        return "none"
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    if isinstance(default, list | tuple):
+        return " ".join(map(_shown, default))
+    if isinstance(default, pydantic.BaseModel):
+        return default.model_dump_json()
+    return str(default) or '""'

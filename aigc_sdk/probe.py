@@ -22,7 +22,7 @@ def probe(listings: list[Listing], timeout: float = TIMEOUT) -> list[Listing]:
 def _probed(listing: Listing, timeout: float) -> Listing:
     if listing.problem or not listing.value:
         return listing
-    command = [sys.executable, "-m", "aigc_sdk.probe", listing.qualified]
+    command = [sys.executable, "-P", "-m", "aigc_sdk.probe", listing.qualified]  # -P: a file here shadows no module
     try:
         done = subprocess.run(command, capture_output=True, timeout=timeout, stdin=subprocess.DEVNULL, check=False)
     except subprocess.TimeoutExpired:

@@ -85,7 +85,8 @@ class Echo(Generator[Text]):
             counts = self.followers.get(words[-1])
             if not counts:
                 break
-            words += rng.choices(list(counts), weights=list(counts.values()))
+            known = sorted(counts)  # in no order of learning: a model that was saved and opened has another
+            words += rng.choices(known, weights=[counts[word] for word in known])
         return words
 
     def save(self, folder_: str | Path) -> None:

@@ -85,26 +85,29 @@ class EchoTrainer(Trainer[Echo]):
 
 
 def _texts(data: Any) -> list[str]:
-    """The texts in a file, or in an iterable of strings. Whatever cannot be learnt from is refused, with its place."""
+    """The texts in a file, or in an iterable of strings and `Path`s. What cannot be learnt from is refused, with its place."""
     if isinstance(data, str | Path):
-        try:
-            data = Path(data).read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"data: the file {str(data)!r} cannot be read as UTF-8 text: {error}", field="data"
-            ) from error
+        data = [Path(data)]
     if not isinstance(data, Iterable):
         raise DataError(f"data is a {type(data).__name__}; pass a file or an iterable of strings", field="data")
     if iter(data) is data:
         raise DataError("data is an iterator, which can be read only once; pass a list of it", field="data")
-    texts = list(data)
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise DataError(f"data[{index}] is a {type(text).__name__}; pass strings", field="data")
+    texts: list[str] = []
+    for index, each in enumerate(data):
+        if not isinstance(each, str | Path):
+            raise DataError(f"data[{index}] is a {type(each).__name__}; pass strings, or Paths of files", field="data")
+        texts += _lines(each) if isinstance(each, Path) else [each]
     texts = [text for text in texts if text.split()]
     if not texts:
         raise DataError("data holds no text; pass at least one", field="data")
     return texts
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise DataError(f"data: the file {str(file)!r} cannot be read as UTF-8 text: {error}", field="data") from error
 
 
 def _learn(counts: dict[str, dict[str, int]], text: str) -> int:
