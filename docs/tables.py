@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import aigc_sdk
 from aigc_sdk.registry import ROLES, backend, resolve
 
 PAGE = Path(__file__).parent / "options.md"
-BACKENDS = sorted(
-    folder.name for folder in (PAGE.parents[1] / "plugins").iterdir() if (folder / "pyproject.toml").exists()
-)
+INSTALLED = (PAGE.parents[1] / "requirements-dev.txt").read_text()
+BACKENDS = sorted(re.findall(r"^-e plugins/(\S+)$", INSTALLED, re.M))
+SIGNS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 
 
 def page() -> str:
@@ -56,20 +58,29 @@ def table(title: str, options: type[aigc_sdk.Options]) -> Iterator[str]:
         yield f"| `{name}` | {kind(schema[name])} | {default} | {cell(field.description or '')} |"
 
 
-def kind(schema: dict[str, object]) -> str:
+def kind(schema: dict[str, Any]) -> str:
     """The type with its bounds, in words."""
     if "anyOf" in schema:
-        return " or ".join(kind(each) for each in schema["anyOf"])  # type: ignore[attr-defined]
+        return " or ".join(kind(each) for each in schema["anyOf"])
     if "enum" in schema or "const" in schema:
-        return " or ".join(f"`{each!r}`" for each in schema.get("enum", [schema.get("const")]))  # type: ignore[attr-defined]
-    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    bounds = ", ".join(f"{sign} {schema[word]:g}" for word, sign in signs.items() if word in schema)
+        return " or ".join(f"`{each!r}`" for each in schema.get("enum", [schema.get("const")]))
+    if "prefixItems" in schema:
+        return f"({', '.join(map(kind, schema['prefixItems']))})"
     if schema.get("type") == "array":
-        return f"list of {kind(schema.get('items', {}))}"  # type: ignore[arg-type]
-    name = {"null": "None", "string": "text", "boolean": "true or false"}.get(
-        str(schema.get("type")), str(schema.get("type", "any"))
-    )
+        return f"list of {kind(schema.get('items', {}))}"
+    names = {"null": "None", "string": "text", "boolean": "true or false", None: "any"}
+    name = names.get(schema.get("type"), schema.get("type"))
+    bounds = ", ".join(f"{sign} {number(schema[word])}" for word, sign in SIGNS.items() if word in schema)
     return f"{name} {bounds}".strip()
+
+
+def number(value: float) -> str:
+    """A bound as one reads it: 1,000,000, 2**63, 0.5."""
+    if value != int(value):
+        return f"{value:g}"
+    whole = int(value)
+    power = whole.bit_length() - 1
+    return f"2**{power}" if power >= 16 and whole == 2**power else f"{whole:,}"
 
 
 def cell(text: str) -> str:

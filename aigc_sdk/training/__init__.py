@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .average import Average
     from .loop import Loop, Precision
-    from .schedule import schedule
+    from .schedules import schedule
     from .torch_trainer import TorchTrainer
     from .trackers import Tracker
 
@@ -19,6 +19,7 @@ _HOMES = {
     "Precision": "loop",
     "TorchTrainer": "torch_trainer",
     "Tracker": "trackers",
+    "schedule": "schedules",
 }
 
 
@@ -26,11 +27,8 @@ def __getattr__(name: str) -> Any:
     """Imported when asked for: a trainer that does without torch is driven without torch."""
     import importlib
 
-    if name == "schedule":
-        value = importlib.import_module(".schedule", __name__).schedule
-    elif name in _HOMES:
-        value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
-    else:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
     globals()[name] = value
     return value
