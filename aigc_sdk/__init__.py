@@ -7,13 +7,33 @@
 Importing this package imports neither torch nor numpy, and no plugin.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from . import errors
 from .artifacts import Artifact, Audio, Image, Text, Video
 from .hooks import unuse, use, using
 from .hookspecs import hookimpl
-from .protocols import Evaluator, Exam, Fit, Generator, Job, Options, Report, Score, Step, Trainer
 from .registry import Backend, Listing, backends, evaluator, load, register, trainer, unregister
 from .replays import Replay, read, replay
+
+if TYPE_CHECKING:
+    from .protocols import Evaluator, Exam, Fit, Generator, Job, Options, Report, Score, Step, Trainer
+else:
+
+    def __getattr__(name: str) -> Any:
+        """The contracts, imported when one of them is first asked for: defining a pydantic model takes 50 ms."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from . import protocols
+
+        globals()[name] = getattr(protocols, name)
+        return globals()[name]
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
 
 __version__ = "0.1.0"
 

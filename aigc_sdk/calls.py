@@ -5,6 +5,7 @@ prepare (validate everything) -> run (seeded, cancellable) -> per chunk: origin 
 
 from __future__ import annotations
 
+import functools
 import json
 import secrets
 import sys
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import hooks
 from .artifacts import Artifact
-from .errors import BrokenBackend, OptionError, PromptError, printable
+from .errors import BrokenBackend, OptionError, PromptError, printable, shown
 from .runtime import LentState
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 PROMPT_LIMIT = 1_000_000  # bytes of UTF-8; 1 MB takes a tokenizer two seconds, and no shipped model reads more
 SAMPLES_LIMIT = 100_000
 CALL_LIMIT = 16_384  # bytes of JSON; a larger batch of prompts is not repeated in every artifact's origin
+_END = object()
 
 
 def generate(
@@ -69,7 +71,7 @@ def prepare(
     parsed = model.Options.parse(owner, options)
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= SAMPLES_LIMIT:
         raise OptionError(
-            f"n={n!r}: the number of samples per prompt is an integer from 1 to {SAMPLES_LIMIT:,}", field="n"
+            f"n={shown(n)}: the number of samples per prompt is an integer from 1 to {SAMPLES_LIMIT:,}", field="n"
         )
     prompts = tuple(prompt) if isinstance(prompt, list | tuple) else (prompt,)
     if not prompts:
@@ -91,7 +93,8 @@ def prepare(
 def check_seed(seed: Any) -> int:
     """`seed` if it is one: an integer from 0 to 2**63-1."""
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise OptionError(f"seed={seed!r}: a seed is an integer from 0 to 2**63-1, or None to draw one", field="seed")
+        message = f"seed={shown(seed)}: a seed is an integer from 0 to 2**63-1, or None to draw one"
+        raise OptionError(message, field="seed")
     return seed
 
 
@@ -117,8 +120,8 @@ def check_prompt(prompt: Any, types: tuple[type, ...], owner: str, field: str = 
     try:
         size = len(prompt.encode())
     except UnicodeEncodeError as error:
-        shown = printable(prompt[error.start])
-        message = f"{field} holds a lone surrogate {shown} at character {error.start}, which is no text; remove it"
+        found = printable(prompt[error.start])
+        message = f"{field} holds a lone surrogate {found} at character {error.start}, which is no text; remove it"
         raise PromptError(message, field="prompt") from error
     if size > PROMPT_LIMIT:
         raise PromptError(f"{field} has {size:,} bytes; the limit is {PROMPT_LIMIT:,}", field="prompt")
@@ -156,23 +159,24 @@ def _finished(model: Generator[Any], job: Job, lent: LentState | None) -> Iterat
 
 def _chunks(model: Generator[Any], job: Job, lent: LentState | None) -> Iterator[Artifact]:
     """Run the backend, and give every chunk its origin."""
-    origins: dict[int, dict[str, Any]] = {}
-    shared = _shared_origin(model, job)
-    run = model.run(job)
+    owner = model.backend or type(model).__name__
+    origin = _origins(model, job)
     turn: AbstractContextManager[Any] = lent or nullcontext()
+    with turn:  # a `run` that is no generator function does its work here
+        run = model.run(job)
+    if not isinstance(run, Iterator):
+        raise BrokenBackend(f"{owner} returned a {type(run).__name__} from `run`; it must yield the chunks")
     try:
         while True:
             with turn:
-                chunk = next(run, None)
-            if chunk is None:
+                chunk = next(run, _END)
+            if chunk is _END:
                 return
-            if not isinstance(chunk, Artifact) or not 0 <= chunk.sample < len(job):
+            if not (isinstance(chunk, Artifact) and isinstance(chunk.sample, int) and 0 <= chunk.sample < len(job)):
                 raise BrokenBackend(
-                    f"{model.backend or type(model).__name__} yielded {chunk!r}, not a chunk of this job"
+                    f"{owner} yielded {shown(chunk)}, which is no chunk of one of the {len(job)} samples of this job"
                 )
-            if chunk.sample not in origins:
-                origins[chunk.sample] = _origin(shared, job, chunk.sample)
-            yield replace(chunk, origin=origins[chunk.sample])
+            yield replace(chunk, origin=origin(chunk.sample))
     finally:
         close = getattr(run, "close", None)
         if close is not None:
@@ -180,29 +184,28 @@ def _chunks(model: Generator[Any], job: Job, lent: LentState | None) -> Iterator
                 close()
 
 
-def _shared_origin(model: Generator[Any], job: Job) -> dict[str, Any]:
+def _origins(model: Generator[Any], job: Job) -> Callable[[int], dict[str, Any]]:
+    """How each item was made: enough to make it again, alone or, to the byte, with the batch it came from."""
     from . import registry
 
-    options = job.options.model_dump(mode="json")
-    return {
+    prompts = [_plain(each) for each in job.prompts]
+    whole = len(prompts) == 1 or len(json.dumps(prompts)) <= CALL_LIMIT
+    shared = {
         "backend": model.backend,
         "versions": registry.versions_of(model.backend),
         "model": {"source": str(model.source), "fingerprint": model.fingerprint()},
         "device": model.device,
         "dtype": model.dtype,
-        "options": options,
+        "options": job.options.model_dump(mode="json"),
     }
 
+    @functools.cache
+    def origin(index: int) -> dict[str, Any]:
+        its = {**shared, "prompt": prompts[index // job.n], "seed": item_seed(job.seed, index)}
+        if len(job) > 1:
+            its["call"] = {"seed": job.seed, "n": job.n, "index": index, "prompts": prompts if whole else None}
+        return its
 
-def _origin(shared: dict[str, Any], job: Job, index: int) -> dict[str, Any]:
-    """How item `index` was made: enough to make it again, alone or, to the byte, with the batch it came from."""
-    origin = dict(shared)
-    origin["prompt"] = _plain(job.prompts[index // job.n])
-    origin["seed"] = item_seed(job.seed, index)
-    if len(job) > 1:
-        prompts = [_plain(each) for each in job.prompts]
-        whole = len(prompts) == 1 or len(json.dumps(prompts)) <= CALL_LIMIT
-        origin["call"] = {"seed": job.seed, "n": job.n, "index": index, "prompts": prompts if whole else None}
     return origin
 
 
@@ -210,8 +213,8 @@ def _plain(prompt: Any) -> Any:
     """The prompt as JSON; a prompt of another kind is described, and such an artifact cannot be replayed from its file."""
     try:
         json.dumps(prompt)
-    except TypeError:
-        return {"unrecorded": repr(prompt)[:200]}
+    except (TypeError, ValueError, RecursionError):
+        return {"unrecorded": shown(prompt, 200)}
     return prompt
 
 

@@ -158,6 +158,15 @@ def printable(text: str, limit: int = 200) -> str:
     return shown if len(text) <= limit else shown + "…"
 
 
+def shown(value: object, limit: int = 80) -> str:
+    """`repr(value)`, at most `limit` long; a value that has none is told by its type."""
+    try:
+        text = repr(value)
+    except Exception:  # an integer of more than 4300 digits, or somebody's own __repr__
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
 def suggestion(word: str, known: Iterable[str]) -> str:
     """` Did you mean 'x'?` for the nearest known word, or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -102,8 +103,8 @@ def read(source: str | Path, *, backend: str, revision: str | None = None) -> Fo
         the hub, of which only JSON, safetensors and text files are fetched, at a commit that is resolved once.
     Raises NotAModel, CorruptFolder, UnsafeFolder, MismatchedFolder or DownloadError.
     """
-    path = Path(source).expanduser()
-    if not path.exists() and _is_hub_id(str(source)):
+    path = Path(os.path.expanduser(source))
+    if not os.path.exists(path) and _is_hub_id(str(source)):
         path, name = download(str(source), revision)
     else:
         path = _finished(path)
@@ -122,7 +123,7 @@ def read(source: str | Path, *, backend: str, revision: str | None = None) -> Fo
 
 def backend_of(folder: str | Path) -> str:
     """The name of the backend that opens `folder`: what aigc.json says, or else who opens its model type."""
-    path = _finished(Path(folder).expanduser())
+    path = _finished(Path(os.path.expanduser(folder)))
     manifest = _manifest(path)
     if manifest is not None:
         return str(manifest["backend"])
@@ -172,12 +173,12 @@ def download(source: str, revision: str | None) -> tuple[Path, str]:
 
 def _is_hub_id(source: str) -> bool:
     """Whether a name that is no existing path may be asked of the hub: `org/name`, and no local folder `org`."""
-    return bool(_HUB_ID.fullmatch(source)) and not Path(source.split("/", 1)[0]).is_dir()
+    return bool(_HUB_ID.fullmatch(source)) and not os.path.isdir(source.split("/", 1)[0])
 
 
 def _finished(path: Path) -> Path:
     """The model folder that `path` means: itself, or the finished model of a training run."""
-    if not path.exists():
+    if not os.path.exists(path):  # unlike pathlib's, it raises for no name whatever
         raise NotAModel(f"there is no folder {_shown(path)}")
     if not path.is_dir():
         raise NotAModel(f"{_shown(path)} is a file; a model is a folder")

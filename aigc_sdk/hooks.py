@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from . import hookspecs
-from .errors import InputError
+from .errors import InputError, suggestion
 
 if TYPE_CHECKING:
     from .artifacts import Artifact
@@ -22,15 +23,24 @@ manager.add_hookspecs(hookspecs)
 
 def use(observer: object) -> None:
     """Switch on the hooks of one object for the whole process, until `unuse(observer)`."""
-    names = [name for name, _ in inspect.getmembers(hookspecs, inspect.isfunction)]
-    if not any(manager.parse_hookimpl_opts(observer, name) for name in names if hasattr(observer, name)):
+    known = [name for name, _ in inspect.getmembers(hookspecs, inspect.isfunction)]
+    marked = _marked(observer)
+    if not marked:
         message = (
-            f"{observer!r} has no hook to switch on; give it a method marked @aigc_sdk.hookimpl: {', '.join(names)}"
+            f"{observer!r} has no hook to switch on; give it a method marked @aigc_sdk.hookimpl: {', '.join(known)}"
         )
         raise InputError(message)
+    for name in marked:
+        if name not in known:  # pluggy would never call it, and a filter that is never called is worse than none
+            raise InputError(f"{observer!r}: no hook is called {name!r}.{suggestion(name, known)}")
     if manager.is_registered(observer):
         raise InputError(f"{observer!r} is switched on already")
-    manager.register(observer)
+    try:
+        manager.register(observer)
+    except pluggy.PluginValidationError as error:
+        if manager.is_registered(observer):  # older versions of pluggy leave it half registered
+            manager.unregister(observer)
+        raise InputError(f"{observer!r} cannot be switched on: {error}") from error
 
 
 def unuse(observer: object) -> None:
@@ -43,15 +53,11 @@ def unuse(observer: object) -> None:
 @contextmanager
 def using(*observers: object) -> Iterator[None]:
     """Switch on the hooks of objects within a `with` block."""
-    switched: list[object] = []
-    try:
+    with ExitStack() as stack:
         for observer in observers:
             use(observer)
-            switched.append(observer)
+            stack.callback(unuse, observer)
         yield
-    finally:
-        for observer in switched:
-            unuse(observer)
 
 
 def watched(name: str) -> bool:
@@ -63,6 +69,7 @@ def finish(artifact: Artifact, job: Job) -> Artifact:
     """Pass a finished artifact through every `aigc_artifact` hook, each on what the one before it returned."""
     from .artifacts import Artifact
 
+    whole = artifact
     for impl in reversed(manager.hook.aigc_artifact.get_hookimpls()):  # pluggy keeps the first to run last
         known: dict[str, Any] = {"artifact": artifact, "job": job}
         replaced = impl.function(*(known[name] for name in impl.argnames))
@@ -71,4 +78,11 @@ def finish(artifact: Artifact, job: Job) -> Artifact:
         if not isinstance(replaced, Artifact):
             raise InputError(f"aigc_artifact of {impl.plugin!r} returned a {type(replaced).__name__}, not an artifact")
         artifact = replaced
-    return artifact
+    # A hook that makes a new artifact need not know where it belongs and how the old one was made.
+    return replace(artifact, sample=whole.sample, origin=artifact.origin or whole.origin)
+
+
+def _marked(observer: object) -> list[str]:
+    """The names of the hooks that an object says it implements."""
+    found = ((name, manager.parse_hookimpl_opts(observer, name)) for name in dir(observer))
+    return [str(options.get("specname") or name) for name, options in found if options]

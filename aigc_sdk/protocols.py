@@ -17,7 +17,7 @@ import pydantic
 
 from . import calls
 from .artifacts import Artifact, Text
-from .errors import DataError, InputError, NotOffered, OptionError, suggestion
+from .errors import DataError, InputError, NotOffered, OptionError, shown, suggestion
 
 A = TypeVar("A", bound=Artifact)
 M = TypeVar("M")
@@ -55,9 +55,7 @@ class Options(pydantic.BaseModel):
         described = cls.model_fields[name].description if name in cls.model_fields else None
         reason = str(fault["msg"]).removeprefix("Value error, ")
         about = f" ({name}: {described})" if described else ""
-        got = repr(fault["input"])
-        got = got if len(got) <= 80 else got[:77] + "..."
-        return f"{owner} option {name}={got}: {reason[:1].lower()}{reason[1:]}.{about}"
+        return f"{owner} option {name}={shown(fault['input'])}: {reason[:1].lower()}{reason[1:]}.{about}"
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import registry
+from . import calls, registry
 from .artifacts import Artifact
 from .errors import MediaError
 
@@ -49,7 +49,8 @@ def replay(path: str | Path, *, device: str | None = None) -> Replay:
     origin = saved.origin
     _check(origin, Path(path).name)
     recorded = origin["model"]["source"]
-    model = registry.load(origin["backend"], recorded or None, device=device or origin["device"], dtype=origin["dtype"])
+    opened = registry.resolve(origin["backend"], "generator")  # by name alone, whatever the file says
+    model = opened.open(recorded or None, device=device or origin["device"], dtype=origin["dtype"])
     artifact = _again(model, origin)
     same = media.encode(artifact, Path(path).suffix[1:]) == Path(path).read_bytes()
     return Replay(artifact, same, tuple(_differences(origin, artifact.origin)))
@@ -63,30 +64,28 @@ def _check(origin: Mapping[str, Any], name: str) -> None:
         raise MediaError(f"{name} was put together from several artifacts; replay those")
     wanted = {"backend": str, "model": Mapping, "device": str, "dtype": str, "options": Mapping, "seed": int}
     whole = all(isinstance(origin.get(key), kind) for key, kind in wanted.items()) and "prompt" in origin
-    call = origin.get("call") or {"seed": 0, "n": 1, "index": 0, "prompts": None}
-    if not whole or not isinstance(origin["model"].get("source"), str) or not _is_call(call):
+    sound = whole and isinstance(origin["model"].get("source"), str) and not isinstance(origin["prompt"], list)
+    if not sound or not ("call" not in origin or _is_call(origin["call"])):
         raise MediaError(f"{name} carries a damaged origin, so nobody can tell how it was made")
     if isinstance(origin["prompt"], Mapping) and "unrecorded" in origin["prompt"]:
         raise MediaError(f"{name} was made from a prompt that a file cannot hold: {origin['prompt']['unrecorded']}")
 
 
 def _is_call(call: Any) -> bool:
-    if not isinstance(call, Mapping) or not isinstance(call.get("prompts"), list | None):
+    if not isinstance(call, Mapping) or not all(isinstance(call.get(key), int) for key in ("seed", "n", "index")):
         return False
-    numbers = [call.get(key) for key in ("seed", "n", "index")]
-    return (
-        all(isinstance(each, int) for each in numbers) and 0 <= call["index"] < len(call["prompts"] or [0]) * call["n"]
-    )
+    prompts = call.get("prompts", ())
+    return prompts is None or (isinstance(prompts, list) and 0 <= call["index"] < len(prompts) * call["n"])
 
 
 def _again(model: Generator[Artifact], origin: Mapping[str, Any]) -> Artifact:
     """Run the whole call that the artifact came from, where it is known, since a batch can round otherwise than one."""
     call = origin.get("call")
     if call and call["prompts"] is not None:
-        made = model.generate(call["prompts"], n=call["n"], seed=call["seed"], **origin["options"])
-        return made[int(call["index"])]
-    [alone] = model.generate(origin["prompt"], seed=origin["seed"], **origin["options"])
-    return alone
+        made = calls.generate(model, call["prompts"], call["n"], call["seed"], None, None, origin["options"])
+        return list(made)[int(call["index"])]
+    [alone] = calls.generate(model, origin["prompt"], 1, origin["seed"], None, None, origin["options"])
+    return replace(alone, origin={**alone.origin, "call": call}) if call else alone
 
 
 def _differences(was: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:

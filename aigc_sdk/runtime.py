@@ -37,6 +37,8 @@ def device(name: str) -> str:
             raise DeviceError(f"device {name!r}: this machine has no usable CUDA device{build}; use device='cpu'")
         if wanted.index is not None and wanted.index >= count:
             raise DeviceError(f"device {name!r}: the machine has cuda:0 to cuda:{count - 1}")
+    elif wanted.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError(f"device {name!r}: this machine has no usable Metal device; use device='cpu'")
     elif wanted.type not in ("cpu", "mps"):
         raise DeviceError(f"device {name!r} is not supported; use 'auto', 'cpu', 'cuda' or 'mps'")
     return str(wanted)
@@ -143,22 +145,24 @@ class LentState:
             )
 
 
-_fingerprints: weakref.WeakKeyDictionary[Any, tuple[Any, str]] = weakref.WeakKeyDictionary()
+_fingerprints: weakref.WeakKeyDictionary[Any, tuple[list[Any], Any, str]] = weakref.WeakKeyDictionary()
 
 
 def fingerprint(module: torch.nn.Module) -> str:
     """A sha256 over names, dtypes, shapes and bytes of a module's weights as they are in memory.
 
-    It is computed again only when a weight has changed: torch counts the in-place changes of every tensor.
+    It is computed again only when a weight has changed: torch counts the in-place changes of every tensor. It does not
+    count those of fused optimisers and through `.data`; `torch.autograd.graph.increment_version` then does.
     """
     tensors = dict(module.state_dict(keep_vars=True))
     # Tensors made in inference mode cannot be changed outside it, and count no versions.
     state = tuple((t.data_ptr(), t.dtype, 0 if t.is_inference() else t._version) for t in tensors.values())
     known = _fingerprints.get(module)
-    if known is None or known[0] != state:
-        known = (state, tensor_digest(tensors))
+    # A new tensor can lie where an old one did, so the tensors themselves are compared as well.
+    if known is None or known[1] != state or any(r() is not t for r, t in zip(known[0], tensors.values(), strict=True)):
+        known = ([weakref.ref(t) for t in tensors.values()], state, tensor_digest(tensors))
         _fingerprints[module] = known
-    return known[1]
+    return known[2]
 
 
 def tensor_digest(tensors: Mapping[str, torch.Tensor]) -> str:

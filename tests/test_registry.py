@@ -45,9 +45,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(registry, "_imported", {})
-    before = set(sys.modules)
     yield tmp_path
-    for name in set(sys.modules) - before:
+    for name in [each for each in sys.modules if each.startswith("plug_")]:
         del sys.modules[name]
     registry.versions_of.cache_clear()
 
@@ -239,8 +238,8 @@ sys.addaudithook(audit)
 sys.dont_write_bytecode = True
 import aigc_sdk
 aigc_sdk.backends()
-heavy = sorted({"torch", "numpy", "transformers", "PIL", "av", "huggingface_hub", "typer"} & set(sys.modules))
-print(seen, heavy, [name for name in sys.modules if name.startswith("aigc_sdk_")])
+heavy = {"torch", "numpy", "transformers", "PIL", "av", "huggingface_hub", "typer", "pydantic"} & set(sys.modules)
+print(seen, sorted(heavy), [name for name in sys.modules if name.startswith("aigc_sdk_")])
 """
 
 
