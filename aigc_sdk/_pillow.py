@@ -13,7 +13,9 @@ from .artifacts import Image, Video
 from .errors import MediaError
 
 if TYPE_CHECKING:
+    import numpy as np
     import PIL.Image
+    from numpy.typing import NDArray
 
 KEY = "aigc_sdk"
 MARK = f"{KEY}: "  # in front of the origin where a format has one field for every kind of remark
@@ -44,6 +46,23 @@ def decode_picture(data: bytes, format: str) -> tuple[Image, str | None]:
     with _opened(data, {"jpg": "JPEG"}.get(format, format.upper())) as picture:
         picture.load()
         return Image.from_pil(PIL.ImageOps.exif_transpose(_eight_bits(picture))), _note(picture)
+
+
+def decode_pixels(picture: bytes | PIL.Image.Image) -> NDArray[np.uint8]:
+    """The picture upright, height x width x 3, or x 1 where it has greys alone; bytes in whichever format they are."""
+    import numpy as np
+    import PIL.ImageOps
+
+    if isinstance(picture, bytes):
+        with _opened(picture, "PNG", "JPEG", "WEBP") as opened:
+            return decode_pixels(opened)
+    refuse_pixels(*picture.size)
+    picture.load()
+    if picture.mode == "F":
+        raise MediaError("its pixels are floating numbers; convert it to 'L' or 'RGB'")
+    upright = PIL.ImageOps.exif_transpose(_eight_bits(picture))
+    pixels = np.asarray(upright.convert("L" if upright.mode in ("1", "L", "LA", "La") else "RGB"))
+    return pixels.reshape(*pixels.shape[:2], -1)
 
 
 def encode_gif(artifact: Video, format: str, note: str | None) -> bytes:
@@ -92,11 +111,11 @@ def decode_gif(data: bytes, format: str) -> tuple[Video, str | None]:
 
 
 @contextmanager
-def _opened(data: bytes, name: str) -> Iterator[PIL.Image.Image]:
-    """A picture opened by the one decoder that its suffix names, no larger than the limit."""
+def _opened(data: bytes, *names: str) -> Iterator[PIL.Image.Image]:
+    """A picture opened by no other decoder than those named, no larger than the limit."""
     import PIL.Image
 
-    with PIL.Image.open(io.BytesIO(data), formats=(name,)) as picture:
+    with PIL.Image.open(io.BytesIO(data), formats=names) as picture:
         refuse_pixels(*picture.size)
         yield picture
 

@@ -14,17 +14,23 @@ format, never a path or an address, so that no file can make them open another.
 from __future__ import annotations
 
 import json
+import math
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _ffmpeg, _pillow, _texts, storage
-from ._limits import FILE_LIMIT
-from .artifacts import Artifact, Audio, Video
-from .errors import DiskError, MediaError, printable
+from ._limits import FILE_LIMIT, refuse_pixels
+from .artifacts import Artifact, Audio, Image, Video
+from .errors import DiskError, InputError, MediaError, printable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import PIL.Image
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,45 @@ def mux(video: Video, audio: Audio, path: str | Path) -> Path:
         data = _ffmpeg.encode_both(video, audio, note)
     _store(target, data)
     return target
+
+
+def pixels(picture: Path | bytes | PIL.Image.Image) -> NDArray[np.uint8]:
+    """The pixels of a png, jpg or webp file, of its bytes or of a Pillow image, upright: height x width x 3, or x 1 for greys.
+
+    Raises MediaError for a file that is missing, damaged or too large, and DiskError for one that cannot be reached.
+    """
+    content = _content(picture) if isinstance(picture, Path) else picture
+    with _media_errors("it cannot be read", "it is damaged, or something else than a png, jpg or webp picture"):
+        return _pillow.decode_pixels(content)
+
+
+def grid(images: Iterable[Image], *, columns: int | None = None, gap: int = 2, scale: int = 1) -> Image:
+    """A contact sheet: the images row by row on white, each in the middle of a cell as large as the largest.
+
+    columns: None makes it about as wide as high. gap: pixels between the cells. scale: whole times by which each image is
+    enlarged. Raises InputError, and MediaError for a sheet that is too large.
+    """
+    import numpy as np
+
+    shown = list(images)
+    if not shown or not all(isinstance(each, Image) and each.pixels.size for each in shown):
+        raise InputError("a grid is made of one Image or more, none of them empty", field="images")
+    columns = math.ceil(math.sqrt(len(shown))) if columns is None else columns
+    for name, value, least in (("columns", columns, 1), ("gap", gap, 0), ("scale", scale, 1)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise InputError(f"{name}={value!r}: give a whole number from {least} on", field=name)
+    columns = min(columns, len(shown))
+    height, width = (scale * max(each.pixels.shape[axis] for each in shown) for axis in (0, 1))
+    rows = math.ceil(len(shown) / columns)
+    across, down = columns * (width + gap) - gap, rows * (height + gap) - gap
+    refuse_pixels(across, down)
+    sheet = np.full((down, across, 3), 255, np.uint8)
+    for index, each in enumerate(shown):
+        large = each.pixels.repeat(scale, axis=0).repeat(scale, axis=1)
+        top = index // columns * (height + gap) + (height - large.shape[0]) // 2
+        left = index % columns * (width + gap) + (width - large.shape[1]) // 2
+        sheet[top : top + large.shape[0], left : left + large.shape[1]] = large
+    return Image(sheet)
 
 
 def _wrong_format(name: str, kind: str, format: str) -> MediaError:

@@ -251,6 +251,13 @@ class Trainer(ABC, Generic[M]):
         """Metrics on held-out `data` with the model as it is now, such as {"loss": 2.1}."""
         raise NotOffered(f"{type(self).__name__} cannot validate during training; leave out `validation`")
 
+    def preview(self, fit: Fit) -> Sequence[Artifact]:
+        """A few artifacts from the model as it is now, made from the same latents or prompts each time; none by default.
+
+        torch's global random state is lent and the same at each call. Leave weights, buffers and own random streams alone.
+        """
+        return []
+
     def steps(
         self,
         data: Any,
@@ -261,6 +268,7 @@ class Trainer(ABC, Generic[M]):
         evaluate_every: int | None = None,
         save_to: str | Path | None = None,
         save_every: int | None = None,
+        preview_every: int | None = None,
         resume: bool | Literal["anyway"] = False,
         best: str = "loss",
         on_step: Callable[[Step], None] | None = None,
@@ -275,6 +283,8 @@ class Trainer(ABC, Generic[M]):
         save_to, save_every: a folder for checkpoints, `log.jsonl` and, with validation, the `best` model so far,
             judged by the validation metric named by `best`. A checkpoint is also written at the end, when the
             loop is left early and, at the step's edge, on SIGINT and SIGTERM.
+        preview_every: samples of the model every so many steps (and at the end) in `samples/`, where the trainer makes
+            previews, and at the end a page with curves, samples and options, `report.html`.
         resume: go on from the newest checkpoint in `save_to` that verifies, as if never interrupted; start anew if
             there is none. A change of data, seed, options or torch version is refused; "anyway" allows it.
         progress: a line on stderr with rate and remaining time; None shows it on a terminal.
@@ -292,6 +302,7 @@ class Trainer(ABC, Generic[M]):
             evaluate_every=evaluate_every,
             save_to=save_to,
             save_every=save_every,
+            preview_every=preview_every,
             resume=resume,
             best=best,
             on_step=on_step,

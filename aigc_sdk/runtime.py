@@ -122,7 +122,7 @@ class LentState:
     def _read(self) -> list[Any]:
         import torch
 
-        states = [torch.get_rng_state()]
+        states = [torch.default_generator.get_state()]
         if self.device.startswith("cuda"):
             states.append(torch.cuda.get_rng_state(self.device))
         return states
@@ -130,19 +130,27 @@ class LentState:
     def _write(self, states: list[Any]) -> None:
         import torch
 
-        torch.set_rng_state(states[0])
+        torch.default_generator.set_state(states[0])
         if len(states) > 1:
             torch.cuda.set_rng_state(states[1], self.device)
 
     def _seed(self) -> None:
-        import torch
+        set_global_seed(self.seed, self.device)
 
-        torch.default_generator.manual_seed(self.seed)
-        if self.device.startswith("cuda"):
-            index = torch.device(self.device).index
-            torch.cuda.default_generators[torch.cuda.current_device() if index is None else index].manual_seed(
-                self.seed
-            )
+
+def set_global_seed(seed: int, device: str) -> None:
+    """Seed torch's global random states of the CPU and of `device`.
+
+    `torch.manual_seed` seeds those of every kind of device, and notes the stack for each that is not there: 0.3 ms.
+    """
+    import torch
+
+    torch.default_generator.manual_seed(seed)
+    if device.startswith("cuda"):
+        index = torch.device(device).index
+        torch.cuda.default_generators[torch.cuda.current_device() if index is None else index].manual_seed(seed)
+    elif device == "mps":
+        torch.mps.manual_seed(seed)
 
 
 _fingerprints: weakref.WeakKeyDictionary[Any, tuple[list[Any], Any, str]] = weakref.WeakKeyDictionary()

@@ -6,20 +6,40 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .average import Average
+    from .images import Augmentation, Pictures, augmented, pictures, to_images, to_tensor
     from .loop import Loop, Precision
     from .schedules import schedule
     from .torch_trainer import TorchTrainer
     from .trackers import Tracker
 
-__all__ = ["Average", "Loop", "Precision", "TorchTrainer", "Tracker", "schedule"]
+__all__ = [
+    "Augmentation",
+    "Average",
+    "Loop",
+    "Pictures",
+    "Precision",
+    "TorchTrainer",
+    "Tracker",
+    "augmented",
+    "pictures",
+    "schedule",
+    "to_images",
+    "to_tensor",
+]
 
 _HOMES = {
+    "Augmentation": "images",
     "Average": "average",
     "Loop": "loop",
+    "Pictures": "images",
     "Precision": "loop",
     "TorchTrainer": "torch_trainer",
     "Tracker": "trackers",
+    "augmented": "images",
+    "pictures": "images",
     "schedule": "schedules",
+    "to_images": "images",
+    "to_tensor": "images",
 }
 
 

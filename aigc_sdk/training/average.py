@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
+from .sharding import like
+
 
 class Average:
     """The average of `network`'s weights over its updates: average += (1 - decay) * (weights - average).
@@ -56,7 +58,7 @@ class Average:
         """Take over what `state_dict` returned."""
         self.updates = int(state["updates"])  # type: ignore[call-overload]
         for name, value in state["weights"].items():  # type: ignore[attr-defined]
-            self.weights[name].copy_(value)
+            self.weights[name].copy_(like(value, self.weights[name]))
 
     @torch.no_grad()
     def _swap(self) -> None:

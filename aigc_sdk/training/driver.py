@@ -1,6 +1,7 @@
 """What happens around a trainer's `run`: checks, resume, checkpoints, validation, log, signals, progress.
 
-runs/mine/  run.json (what the run is), log.jsonl, checkpoint-000500/, best/, model/ (when it is finished)
+runs/mine/  run.json (what the run is), log.jsonl, checkpoint-000500/, best/, model/ (when it is finished);
+            samples/ and report.html (with preview_every)
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from aigc_sdk.folder import FINAL, RUN, read_json
 from aigc_sdk.protocols import Fit, Step, Trainer
 from aigc_sdk.runtime import LentState
 
-from . import checkpoint, processes
+from . import checkpoint, processes, report
 
 LOG = "log.jsonl"
 BEST = "best"
@@ -49,6 +50,7 @@ def drive(
     evaluate_every: int | None,
     save_to: str | Path | None,
     save_every: int | None,
+    preview_every: int | None,
     resume: bool | Literal["anyway"],
     best: str,
     on_step: Callable[[Step], None] | None,
@@ -57,6 +59,7 @@ def drive(
 ) -> Iterator[Step]:
     """The body of `Trainer.steps`; not a generator function, so that bad input is refused at the call."""
     owner = type(trainer).__name__
+    processes.check()
     fit = Fit(_count("max_steps", max_steps), calls.check_seed(seed), trainer.Options.parse(owner, options))
     evaluate_every = None if evaluate_every is None else _count("evaluate_every", evaluate_every)
     save_every = None if save_every is None else _count("save_every", save_every)
@@ -64,13 +67,14 @@ def drive(
         raise DataError("data is None; pass what to train on", field="data")
     if evaluate_every is not None and validation is None:
         raise OptionError("evaluate_every needs validation data; pass validation=", field="evaluate_every")
-    if (save_every is not None or resume) and save_to is None:
-        name = "resume" if resume else "save_every"
-        raise OptionError(f"{name} needs a folder for checkpoints; pass save_to=", field=name)
+    preview_every = None if preview_every is None else _count("preview_every", preview_every)
+    for name, wanted in {"resume": resume, "save_every": save_every, "preview_every": preview_every}.items():
+        if wanted and save_to is None:
+            raise OptionError(f"{name} needs a folder to write to; pass save_to=", field=name)
     if resume not in (False, True, "anyway"):
         raise OptionError(f"resume={resume!r}: use True, False or 'anyway'", field="resume")
     trainer.check(data, validation, fit)
-    run = _Run(trainer, data, fit, validation, evaluate_every, save_every, best)
+    run = _Run(trainer, data, fit, validation, evaluate_every, save_every, preview_every, best)
     if save_to is not None:
         run.open(Path(save_to).expanduser(), resume)
     return run.steps(on_step, progress)
@@ -87,6 +91,7 @@ class _Run:
         validation: Any,
         evaluate_every: int | None,
         save_every: int | None,
+        preview_every: int | None,
         best: str,
     ) -> None:
         self.trainer = trainer
@@ -95,6 +100,7 @@ class _Run:
         self.validation = validation
         self.evaluate_every = evaluate_every
         self.save_every = save_every
+        self.preview_every = preview_every
         self.best = best
         self.best_value: float | None = None
         self.folder: Path | None = None
@@ -124,6 +130,7 @@ class _Run:
                 folder.mkdir(parents=True, exist_ok=True)
                 storage.sweep(folder)
                 self._cut_log()
+                report.cut_samples(folder, self.done)
             storage.write_file(folder / RUN, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode())
 
     def steps(self, on_step: Callable[[Step], None] | None, progress: bool | None) -> Iterator[Step]:
@@ -164,6 +171,8 @@ class _Run:
             step = Step(step.index, step.total, {**step.metrics, **self._validate(step.index)})
         self._log(step)
         self.sound = True
+        if self.preview_every and (last or step.index % self.preview_every == 0):
+            self._preview(step.index)
         if self.save_every and step.index % self.save_every == 0:
             self._save()
         return step
@@ -174,15 +183,25 @@ class _Run:
                 f"validation_{name}": float(value)
                 for name, value in self.trainer.validate(self.validation, self.fit).items()
             }
+            if self._is_best(found, step) and self.folder is not None and processes.is_main():
+                self.trainer.model.save(self.folder / BEST)
+        return found
+
+    def _preview(self, step: int) -> None:
+        """Samples of the model as it is, from one random state each time; the run goes on as if there were none."""
+        with LentState(self.fit.seed, self.trainer.device), self.trainer.averaged():
+            if self.folder is not None and processes.is_main():
+                made = self.trainer.preview(self.fit)
+                report.write_samples(self.folder, step, made, type(self.trainer).__name__)
+
+    def _is_best(self, found: Mapping[str, float], step: int) -> bool:
         name = f"validation_{self.best}"
         if name not in found:
             known = ", ".join(each.removeprefix("validation_") for each in found)
             raise OptionError(f"best={self.best!r} is no validation metric; there are: {known}", field="best")
         if found[name] != found[name]:
             raise TrainingDiverged(f"{name} became NaN at step {step}; try a lower learning rate")
-        if self._improves(found[name]) and self.folder is not None and processes.is_main():
-            self._write_model(self.folder / BEST)
-        return found
+        return self._improves(found[name])
 
     def _improves(self, value: float) -> bool:
         rising = self.best in self.trainer.rising
@@ -198,18 +217,24 @@ class _Run:
         state = self.trainer.state_dict()
         if processes.is_main():
             checkpoint.save(self.folder, self.done, self._write_model, state)
+        else:
+            self._write_model(self.folder)
         self.saved = self.done
 
     def _finish(self) -> None:
         """The end of a run, early or not: a checkpoint, `model/` if it is complete, and the averaged weights for good."""
         self._save()
-        if self.folder is not None and self.done == self.fit.max_steps and processes.is_main():
+        if self.folder is not None and self.done == self.fit.max_steps:
             self._write_model(self.folder / FINAL)
         self.trainer.settle()
+        if self.folder is not None and self.preview_every and processes.is_main():
+            report.write_report(self.folder)  # last, so that nothing is lost where the page cannot be written
 
     def _write_model(self, folder: Path) -> None:
+        """The first process writes, and all take part: each may hold only a part of the weights."""
         with self.trainer.averaged():
-            self.trainer.model.save(folder)
+            if processes.is_main():
+                self.trainer.model.save(folder)
 
     def _resume(self, folder: Path, record: Mapping[str, Any], *, anyway: bool) -> None:
         changes = list(_changes(read_json(folder / RUN), record))
@@ -269,11 +294,11 @@ class _Signals:
         return self._Work(self)
 
     def _handle(self, number: int, frame: object) -> None:
-        if self._busy and self._received is None:
+        if (self._busy or processes.sharded()) and self._received is None:
             self._received = number
             print("\nstopping after this step; once more stops at once", file=sys.stderr, flush=True)
             return
-        if not self._busy:
+        if not self._busy and not processes.sharded():
             self._received = number
             self._save()
         self._deliver(number)
@@ -293,9 +318,14 @@ class _Signals:
 
         def __exit__(self, kind: object, *exc: object) -> None:
             self.signals._busy = False
-            if self.signals._received is not None and kind is None:
+            if kind is not None:
+                return
+            received = processes.agreed(self.signals._received) if processes.sharded() else self.signals._received
+            if received is not None:
                 self.signals._save()
-                self.signals._deliver(self.signals._received)
+                if processes.sharded():
+                    processes.agreed(received)  # nobody ends, which ends the others too, while the first still writes
+                self.signals._deliver(received)
 
 
 def describe(trainer: Trainer[Any], data: Any, fit: Fit) -> dict[str, Any]:
@@ -309,7 +339,7 @@ def describe(trainer: Trainer[Any], data: Any, fit: Fit) -> dict[str, Any]:
         "options": fit.options.model_dump(mode="json"),
         "data": data_digest(data),
         "torch": None if torch is None else str(torch.__version__),
-        "processes": processes.world(),
+        "processes": f"{processes.world()}, sharded" if processes.sharded() else processes.world(),
     }
 
 
@@ -355,6 +385,8 @@ def _feed_array(digest: Any, data: Any) -> bool:
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     for key in ("trainer", "seed", "max_steps", "torch", "processes"):
+        if key == "torch" and None in (before.get(key), now[key]):
+            continue  # a trainer that does without it, beside somebody who imported it in one of the two processes
         if before.get(key) != now[key]:
             yield f"{key} was {printable(repr(before.get(key)))}, is {now[key]!r}"
     old, new = before.get("options") or {}, now["options"]

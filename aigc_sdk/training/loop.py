@@ -28,10 +28,11 @@ import torch
 
 from aigc_sdk.errors import MismatchedFolder, OptionError, TrainingDiverged
 from aigc_sdk.protocols import Fit, Step
-from aigc_sdk.runtime import fast_bfloat16
+from aigc_sdk.runtime import fast_bfloat16, set_global_seed
 
 from . import order, processes
 from .average import Average
+from .sharding import Sharded, gathered, optimizer_state
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,8 +104,8 @@ class Loop:
         network = self._networks[name]
         own = [optimizers] if isinstance(optimizers, torch.optim.Optimizer) else list(optimizers)
         rates = [[float(group["lr"]) for group in each.param_groups] for each in own]
+        wrapped = self._wrapped(network, own)
         average = None if ema is None else Average(network, ema)
-        wrapped = network if self._accelerator is None else self._accelerator.prepare_model(network)
         trained = _Trained(network, wrapped, own, rates, clip_norm, schedule, average)
         if self._resumed is not None:
             _restore(trained, self._resumed["networks"].get(name), name)
@@ -114,7 +115,7 @@ class Loop:
     def __iter__(self) -> Iterator[int]:
         """The updates that are still to be done; before each, torch's random state is set from (seed, step, process)."""
         for index in range(self.done + 1, self.fit.max_steps + 1):
-            torch.manual_seed(order.step_seed(self.fit.seed, index, processes.rank()))
+            set_global_seed(order.step_seed(self.fit.seed, index, processes.rank()), self._device)
             for each in self._trained.values():
                 each.wrapped.train()
             yield index
@@ -163,7 +164,7 @@ class Loop:
         """
         trained = self._trained[name]
         gradients = [each.grad for each in trained.parameters if each.grad is not None]
-        norm = float(torch.nn.utils.get_total_norm(gradients))
+        norm = float(gathered(torch.nn.utils.get_total_norm(gradients)))
         if not math.isfinite(norm):
             raise TrainingDiverged(
                 f"the gradient of {name!r} became {norm} at step {self.done + 1}; "
@@ -177,6 +178,7 @@ class Loop:
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * part
             optimizer.step()
+        torch.autograd.graph.increment_version(trained.parameters)  # fused optimisers do not count their changes
         _forget(trained)
         if trained.average is not None:
             trained.average.update()
@@ -205,8 +207,8 @@ class Loop:
             "networks": {
                 name: {
                     "updates": each.updates,
-                    "optimizers": [one.state_dict() for one in each.optimizers],
-                    "average": each.average.state_dict() if each.average else None,
+                    "optimizers": [gathered(one.state_dict()) for one in each.optimizers],
+                    "average": gathered(each.average.state_dict()) if each.average else None,
                 }
                 for name, each in self._trained.items()
             },
@@ -214,23 +216,41 @@ class Loop:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """For as long as the block lasts, networks that keep an average have it for their weights."""
+        """For as long as the block lasts, networks that keep an average have it for their weights, and all are whole."""
         with ExitStack() as stack:
             for each in self._trained.values():
+                sharded = each.wrapped if isinstance(each.wrapped, Sharded) else None
+                if sharded is not None and sharded.gathered:  # the run is over, and its average the network's for good
+                    continue
                 if each.average is not None:
                     stack.enter_context(each.average.applied())
+                if sharded is not None:
+                    stack.enter_context(sharded.whole())
             yield
 
     def settle(self) -> None:
-        """Give every network its average for good."""
+        """Give every network its average for good, and whole."""
         for each in self._trained.values():
+            if isinstance(each.wrapped, Sharded) and each.wrapped.gathered:
+                continue
             if each.average is not None:
                 each.average.settle()
+            if isinstance(each.wrapped, Sharded):
+                each.wrapped.gather()
+
+    def _wrapped(self, network: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> torch.nn.Module:
+        if self._accelerator is None:
+            return network
+        if processes.sharded():
+            return Sharded(network, optimizers, self._accelerator.device)
+        return self._accelerator.prepare_model(network)  # type: ignore[no-any-return]
 
     def _exchange(self, now: bool) -> None:
         for each in self._trained.values():
             if isinstance(each.wrapped, torch.nn.parallel.DistributedDataParallel):
                 each.wrapped.require_backward_grad_sync = now  # what its no_sync() sets
+            if isinstance(each.wrapped, Sharded):
+                each.wrapped.exchange(now)
 
     def _summed(self, metrics: Mapping[str, float | torch.Tensor]) -> dict[str, float]:
         parts = {name: value.detach().float() for name, value in metrics.items() if isinstance(value, torch.Tensor)}
@@ -255,6 +275,6 @@ def _restore(trained: _Trained, state: Mapping[str, Any] | None, name: str) -> N
         )
     trained.updates = state["updates"]
     for optimizer, saved in zip(trained.optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(dict(saved))
+        optimizer.load_state_dict(optimizer_state(optimizer, saved))
     if trained.average is not None and state["average"] is not None:
         trained.average.load_state_dict(state["average"])

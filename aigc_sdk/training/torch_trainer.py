@@ -11,6 +11,8 @@ import torch
 from aigc_sdk.errors import MismatchedFolder
 from aigc_sdk.protocols import Trainer
 
+from .sharding import gathered
+
 if TYPE_CHECKING:
     from .loop import Loop
 
@@ -31,13 +33,15 @@ class TorchTrainer(Trainer[M]):
         return resumed
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, optimisers, averages and position."""
-        networks = {name: dict(each.state_dict()) for name, each in self.networks.items()}
+        """Weights, optimisers, averages and position, whole on every process; in a sharded run all must call."""
+        networks = {name: gathered(dict(each.state_dict())) for name, each in self.networks.items()}
         loop = self._loop.state_dict() if self._loop is not None else self._resumed
         return {"networks": networks, "loop": loop}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over weights at once, and the rest when the next run starts. Raises MismatchedFolder."""
+        if not {"networks", "loop"} <= set(state):
+            raise MismatchedFolder(f"this is no state of a {type(self).__name__}")
         if set(state["networks"]) != set(self.networks):
             raise MismatchedFolder(
                 f"the state is of the networks {sorted(state['networks'])}, not {sorted(self.networks)}"
