@@ -346,7 +346,15 @@ def describe(trainer: Trainer[Any], data: Any, fit: Fit) -> dict[str, Any]:
 def data_digest(data: Any) -> str | None:
     """A sha256 over the data, or None for what cannot be read twice, such as an iterator."""
     digest = hashlib.sha256()
-    return digest.hexdigest() if _feed(digest, data) else None
+    return digest.hexdigest() if _feed(digest, _listed(data)) else None
+
+
+def _listed(data: Any) -> Any:
+    """For a folder the names and sizes of its files, whose content it would take too long to read; else as it is."""
+    if not isinstance(data, str | Path) or not os.path.isdir(data):
+        return data
+    files = [Path(root, each) for root, _, names in os.walk(data) for each in names]
+    return sorted([str(each.relative_to(data)), each.lstat().st_size] for each in files)
 
 
 def _feed(digest: Any, data: Any) -> bool:

@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -90,23 +90,21 @@ def pictures(
     _check_arguments(size, channels, corrupt)
     items, names = _items(data, name)
     load = partial(_load, size=size, channels=channels, corrupt=corrupt, name=name)
-    kept: list[tuple[_Item, Pixels]] = []
+    kept: list[_Item] = []
     skipped: list[str] = []
     try:
         for item, found in _loaded(items, load):
             if isinstance(found, str):
                 skipped.append(found)
             else:
-                kept.append((item, found))
+                kept.append(replace(item, picture=found))  # lets go of the file's bytes
         if not kept:
-            reason = (
-                f"all {len(skipped)} pictures are corrupt; {skipped[0]}" if skipped else "there are no pictures in it"
-            )
+            reason = f"all {len(skipped)} pictures are corrupt; {skipped[0]}" if skipped else "it holds no pictures"
             raise DataError(f"{name}: {reason}", field=name)
         pixels = _stacked(kept, name)
     except MemoryError as error:
         raise OutOfMemory(f"{name}: the pictures do not fit in memory; give fewer, or a smaller size") from error
-    labels, names = _indexed([item for item, _ in kept], names, name)
+    labels, names = _indexed(kept, names, name)
     return Pictures(pixels, labels, names, tuple(skipped))
 
 
@@ -203,7 +201,7 @@ def _items(data: Any, name: str) -> tuple[Iterator[_Item], tuple[str, ...] | Non
     if isinstance(data, str) and data in DIGITS:
         data = _digits(data)
     if isinstance(data, Pictures):
-        return _paired(data.pixels, data.labels, name), data.names
+        return _paired(data.pixels, data.labels, name), data.names or None
     if isinstance(data, str | Path):
         return _files(Path(data).expanduser(), name), None
     if hasattr(data, "features") and hasattr(data, "cast_column"):
@@ -214,10 +212,13 @@ def _items(data: Any, name: str) -> tuple[Iterator[_Item], tuple[str, ...] | Non
         return _paired(data, None, name), None
     if isinstance(data, Iterable) and not isinstance(data, Mapping | bytes | Image | PIL.Image.Image):
         return _singles(data, name), None
+    remedy = "pass a folder, an array, a list of pictures, a datasets.Dataset, or 'digits'"
+    if isinstance(data, Image | PIL.Image.Image):
+        remedy = "pass a list of them"
+    if isinstance(data, Mapping):
+        remedy = f"pass one of its parts, such as {name}['train']"
     kind = type(data).__name__
-    remedy = f"pass one of its parts, such as {name}['train']" if isinstance(data, Mapping) else "see `pictures`"
-    remedy = "pass a list of them" if isinstance(data, Image | PIL.Image.Image) else remedy
-    raise DataError(f"{name} is a {kind}, which pictures are not taken from; {remedy}", field=name)
+    raise DataError(f"{name} is of type {kind}, which pictures are not taken from; {remedy}", field=name)
 
 
 def _digits(which: str) -> Pictures:
@@ -439,15 +440,15 @@ def _square(pixels: Pixels, size: int | None) -> Pixels:
     return np.asarray(fitted, np.uint8).reshape(size, size, -1)
 
 
-def _stacked(kept: Sequence[tuple[_Item, Pixels]], name: str) -> Pixels:
-    first, pixels = kept[0]
-    for item, other in kept:
-        if other.shape[:2] != pixels.shape[:2]:
-            one, two = (f"{width} x {height}" for height, width in (pixels.shape[:2], other.shape[:2]))
+def _stacked(items: Sequence[_Item], name: str) -> Pixels:
+    first = items[0]
+    for item in items:
+        if item.picture.shape[:2] != first.picture.shape[:2]:
+            one, two = (f"{width} x {height}" for height, width, _ in (first.picture.shape, item.picture.shape))
             message = f"{first.where} is of {one} pixels and {item.where} of {two}; give a size to make them alike"
             raise DataError(message, field=name)
-    channels = max(each.shape[2] for _, each in kept)
-    return np.stack([_coloured(each, channels) for _, each in kept])
+    channels = max(item.picture.shape[2] for item in items)
+    return np.stack([_coloured(item.picture, channels) for item in items])
 
 
 def _indexed(
@@ -467,7 +468,8 @@ def _indexed(
     if names is not None:
         outside = next((item for item in items if not 0 <= item.label < len(names)), None)
         if outside is not None:
-            message = f"the label of {outside.where} is {outside.label}; there are {len(names)} names, so 0 to {len(names) - 1}"
+            last = f"the indices of its {len(names)} names end at {len(names) - 1}"
+            message = f"the label of {outside.where} is {outside.label}; {last}"
             raise DataError(message, field=name)
         return np.array(labels, np.int64), names
     if len({type(each) for each in labels}) > 1:

@@ -62,18 +62,17 @@ def render(
     title: str, record: Mapping[str, Any], log: Sequence[Mapping[str, Any]], samples: Sequence[tuple[Path, int]]
 ) -> str:
     """The page: its title, `run.json`, the lines of `log.jsonl`, and the samples with their steps."""
-    curves = _curves(log)
     done = max((int(line["step"]) for line in log), default=0)
     options = record.get("options") or {}
     facts = {name: record[name] for name in ("trainer", "seed", "torch", "processes") if name in record}
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>
 <style>{_STYLE}</style>
 <h1>{escape(title)}</h1>
-<p>{done:,} of {escape(str(record.get("max_steps", "?")))} steps</p>
-{_section("Samples", _gallery(samples))}
-{_section("Curves", _plots(curves))}
+<p>{done} of {escape(str(record.get("max_steps", "?")))} steps</p>
 {_section("Last validation", _table(_last(log, "validation_")))}
 {_section("Last step", _table(_last(log, "", without="validation_")))}
+{_section("Curves", _plots(_curves(log)))}
+{_section("Samples", _gallery(samples))}
 {_section("Options", _table({name: shown(value) for name, value in options.items()}))}
 {_section("Run", _table({name: str(value) for name, value in facts.items()}))}
 </html>
@@ -104,8 +103,8 @@ def plot(title: str, curves: Mapping[str, Curve]) -> str:
     return f"""<figure><svg viewBox="-52 -22 {width + 62} {height + 44}" role="img" aria-label="{escape(title)}">
 <text x="0" y="-9">{key}{note}</text>
 <path d="M0 0V{height}H{width}" fill="none" stroke="#99a"/>{drawn}
-<text x="-5" y="9" text-anchor="end">{max(values):.4g}</text>
-<text x="-5" y="{height}" text-anchor="end">{min(values):.4g}</text>
+<text x="-5" y="9" text-anchor="end">{max(values):.3g}</text>
+<text x="-5" y="{height}" text-anchor="end">{min(values):.3g}</text>
 <text x="0" y="{height + 16}">{first:.0f}</text>
 <text x="{width}" y="{height + 16}" text-anchor="end">step {last:.0f}</text></svg></figure>"""
 
@@ -114,9 +113,9 @@ _COLOURS = ("#36c", "#c60")
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#223;background:#fff}
 section>div{display:flex;flex-wrap:wrap;gap:1rem}figure{margin:0}svg,pre{background:#f6f5f1;border-radius:.5rem}
-svg{width:19rem;font-size:12px}img,video{max-width:100%;image-rendering:pixelated;display:block}
-pre{padding:.7rem;margin:0;white-space:pre-wrap;max-width:28rem}figcaption,text{color:#667;fill:#667;font-size:.8rem}
-th,td{padding:.1rem 2rem .1rem 0;text-align:left;font-weight:400;vertical-align:top}th{color:#667}svg text{font-size:12px}
+svg{width:19rem;font-size:13px}img,video{max-width:19rem;image-rendering:pixelated;display:block}
+pre{padding:.7rem;margin:0;white-space:pre-wrap;max-width:28rem}figcaption,text{color:#667;fill:#667}figcaption{font-size:.8rem}
+th,td{padding:.1rem 2rem .1rem 0;text-align:left;font-weight:400;vertical-align:top}th{color:#667}
 """
 
 
@@ -200,7 +199,7 @@ def _gallery(samples: Sequence[tuple[Path, int]]) -> str:
     for path, step in [samples[index] for index in reversed(spread)]:
         data = _bytes(path, room)
         room -= len(data or b"")
-        figures.append(f"<figure>{_embedded(path, data)}<figcaption>step {step:,}</figcaption></figure>")
+        figures.append(f"<figure>{_embedded(path, data)}<figcaption>step {step}</figcaption></figure>")
     left = len(samples) - len(spread)
     rest = f"<p>{left} more lie in <code>{SAMPLES}/</code>.</p>" if left else ""
     return "".join(reversed(figures)) + rest
@@ -234,7 +233,7 @@ def _last(log: Sequence[Mapping[str, Any]], prefix: str, without: str | None = N
             if name != "step" and isinstance(value, int | float)
         }
         if found:
-            return {"step": f"{line['step']:,}", **found}
+            return {"step": str(line["step"]), **found}
     return {}
 
 
