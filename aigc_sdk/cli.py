@@ -338,6 +338,9 @@ def _training(name: str) -> Callable[..., Any]:
         validation: Annotated[str | None, typer.Option(metavar="FILE", help="Held-out file.")] = None,
         evaluate_every: Annotated[int | None, typer.Option(help="Validate after so many updates.")] = None,
         save_every: Annotated[int | None, typer.Option(help="Checkpoint after so many updates.")] = None,
+        preview_every: Annotated[
+            int | None, typer.Option(help="Samples after so many updates, and a report at the end.")
+        ] = None,
         best: Annotated[
             str, typer.Option(metavar="METRIC", help="Of the validation; chooses the best model.")
         ] = "loss",
@@ -370,6 +373,7 @@ def _training(name: str) -> Callable[..., Any]:
             evaluate_every=evaluate_every,
             save_to=to,
             save_every=save_every,
+            preview_every=preview_every,
             resume="anyway" if anyway else resume,
             best=best,
             **options,

@@ -39,7 +39,7 @@ from aigc_sdk_gpt2.model import GPT2
 from aigc_sdk_gpt2.train import GPT2Trainer
 
 BATCH, BLOCK, VOCABULARY = 8, 256, 8192
-HYPER: dict[str, Any] = {"learning_rate": 1e-3, "weight_decay": 0.1}
+HYPER: dict[str, Any] = {"learning_rate": 3e-4, "weight_decay": 0.1}
 BETAS = (0.9, 0.98)
 
 
