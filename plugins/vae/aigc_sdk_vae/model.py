@@ -1,0 +1,578 @@
+"""The generator: pictures from latents, latents from pictures, and what one can do with both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, cast
+
+import numpy as np
+import pydantic
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from aigc_sdk import calls, folder, runtime
+from aigc_sdk.artifacts import Image
+from aigc_sdk.errors import CorruptFolder, DataError, InputError, NotOffered, OptionError, suggestion
+from aigc_sdk.protocols import Device, DType, Generator, Job, Options, OptionsClass, Source, Step
+from aigc_sdk.training.images import pictures, to_images, to_tensor
+from aigc_sdk.weights import read_weights
+
+from .fitted import Mixture, fit
+from .gaussian import Gaussian
+from .measure import measure
+from .network import GaussianNetwork, Network, Sizes, VQNetwork, new_network
+from .pack import pack, unpack
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Latents: TypeAlias = NDArray[np.float32] | NDArray[np.int64]
+
+DEFAULT = Path(__file__).parent / "default"
+FITTED = "fitted"  # the folder inside a model's folder that holds the fitted sampler
+GROUP_PIXELS = 8192  # pixels that are made together
+GROUP_LIMIT = 64
+BATCH = 256  # pictures that are encoded together
+COMPONENTS_LIMIT = 1000
+DRAWS_LIMIT = 1_000_000
+
+Label = str | int | None
+Labels = Label | Sequence[Label]
+
+
+def _as_name(label: Any) -> Any:
+    return str(label) if isinstance(label, int) and not isinstance(label, bool) else label
+
+
+class Drawing(Options):
+    """How pictures are drawn."""
+
+    label: Annotated[str | None, pydantic.BeforeValidator(_as_name)] = Field(
+        None, description="a label's name or, where none is called so, its number; none: each picture draws its own"
+    )
+    sampler: Literal["auto", "prior", "fitted"] = Field(
+        "auto",
+        description="where latents come from: the prior, or Gaussians fitted to what the training data encode to",
+    )
+    temperature: float = Field(
+        1.0, gt=0, le=100, description="spread of the latents; less is more typical and less varied"
+    )
+
+
+class _Draw(NamedTuple):
+    """The random numbers of one picture, whatever becomes of them."""
+
+    noise: Tensor  # (latent,), or (positions,) uniform numbers for codes
+    pick: Tensor  # (), a uniform number that picks a component
+    label: int
+
+
+class VAE(Generator[Image]):
+    """Pictures from a variational autoencoder.
+
+        model = aigc_sdk.load("vae")               # the model that this package brings: handwritten digits
+        model = aigc_sdk.load("vae", "runs/mine")  # a folder
+        model.generate(n=16, label="3", seed=0)
+
+    An image's `info["label"]` is its label. Methods take pictures as `aigc_sdk.training.images.pictures` reads them: an
+    Image, a list of them, an array, a folder. Those of a folder or of a data set's name are brought to the model's size;
+    all others must have it. Where the model has labels, pictures need theirs: in the data, or as `label`, one for all or
+    one each. network, sizes: what was built, and by what. labels: their names. fitted: the sampler of that name.
+    """
+
+    Options: ClassVar[OptionsClass] = Drawing
+    prompt_types = (type(None),)
+    owns_randomness = True
+    backend = "vae"
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        sizes: Sizes,
+        labels: Sequence[str] = (),
+        fitted: Mixture | None = None,
+        device: str = "cpu",
+        dtype: DType = "float32",
+        source: str = "",
+    ) -> None:
+        self.network = network.eval()
+        self.sizes = sizes
+        self.labels = tuple(labels)
+        self.fitted = fitted
+        self.device = device
+        self.dtype = dtype
+        self.source = source
+        self.latent = sizes.latent
+        self.shape = sizes.shape
+
+    @classmethod
+    def open(
+        cls, source: Source = None, *, device: Device = "auto", dtype: DType = "float32", revision: str | None = None
+    ) -> Self:
+        """Load a model: None or "default" for the one in this package, a folder, or a hub id.
+
+        dtype: "float32" or "bfloat16", to compute in. Raises FolderError, DeviceError or OptionError.
+        """
+        kind, place = runtime.dtype(dtype), runtime.device(device)
+        default = source is None or source == "default"
+        opened = folder.read(DEFAULT if default or source is None else source, backend="vae", revision=revision)
+        sizes, labels, components = _described(opened)
+        with torch.device("meta"):
+            network = new_network(sizes)
+            fitted = Mixture(max(1, len(labels)), components, sizes.latent) if components else None
+        with runtime.memory_errors(f"the model {opened.source}", "use a smaller model"):
+            _fill(network, opened.path)
+            network.to(device=place, dtype=kind)
+            if fitted is not None:
+                _fill(fitted, opened.path / FITTED)
+        return cls(
+            network,
+            sizes=sizes,
+            labels=labels,
+            fitted=fitted,
+            device=place,
+            dtype=dtype,
+            source="" if default else opened.source,
+        )
+
+    def check(self, job: Job) -> None:
+        """Refuse a label that the model does not know, and a sampler that it does not have."""
+        self.label_index(job.options.label)
+        self._sampler(job.options.sampler)
+
+    def fingerprint(self) -> str:
+        """A digest of the weights as they are now, the fitted sampler's included."""
+        own = runtime.fingerprint(self.network)
+        return own if self.fitted is None else runtime.tensor_digest(_named(own, self.fitted))
+
+    def run(self, job: Job) -> Iterator[Image]:
+        """Draw each item's latent and label from its own stream, and make groups of pictures."""
+        options: Drawing = job.options
+        wanted, seeds, done = self.label_index(options.label), job.seeds, 0
+        for start in range(0, len(seeds), self._group):
+            draws = [self._draw(seed) for seed in seeds[start : start + self._group]]
+            chosen = [draw.label if wanted is None else wanted for draw in draws]
+            images = self._made(self._latents(draws, chosen, options), chosen)
+            done += len(images)
+            job.on_step(Step(done, len(seeds)))
+            for index, image in enumerate(images):
+                yield Image(image.pixels, sample=start + index, info=image.info)
+
+    def latents(
+        self,
+        n: int = 1,
+        *,
+        seed: int = 0,
+        label: Label = None,
+        sampler: Literal["auto", "prior", "fitted"] = "auto",
+        temperature: float = 1.0,
+    ) -> Latents:
+        """The latents of `generate(n=n, seed=seed, label=label, ...)`, as `decode` takes them."""
+        options = Drawing.parse("vae", {"label": label, "sampler": sampler, "temperature": temperature})
+        _count("n", n, calls.SAMPLES_LIMIT)
+        calls.check_seed(seed)
+        wanted = self.label_index(options.label)
+        self._sampler(options.sampler)
+        draws = [self._draw(calls.item_seed(seed, index)) for index in range(n)]
+        found = self._latents(draws, [draw.label if wanted is None else wanted for draw in draws], options)
+        return _array(found)
+
+    def encode(self, images: Any, label: Labels = None) -> Latents:
+        """The means of the latents of pictures, float32, n x latent; with kind="vq", their codes, int64, n x grid x grid."""
+        found = self._encoded(*self.read(images, label))
+        return _array(found.mean if isinstance(found, Gaussian) else found)
+
+    def decode(self, latents: Any, label: Labels = None) -> list[Image]:
+        """The pictures of latents, as `encode` gives them; label: one for all, or one each.
+
+        Raises InputError for latents of another shape, and OptionError for a label that is missing or unknown.
+        """
+        given = self._checked(latents)
+        return self._made(given, self._labels(label, len(given), "latents"))
+
+    def reconstruct(self, images: Any, label: Labels = None) -> list[Image]:
+        """What is left of pictures that are encoded and decoded."""
+        pixels, labels = self.read(images, label)
+        found = self._encoded(pixels, labels)
+        return self._made(
+            found.mean.cpu() if isinstance(found, Gaussian) else found.cpu(), _listed(labels, len(pixels))
+        )
+
+    def interpolate(self, first: Any, last: Any, steps: int = 8, *, label: Label = None) -> list[Image]:
+        """`steps` pictures from one to another, along the line between their latents."""
+        self._needs_gaussians("interpolate")
+        _count("steps", steps, calls.SAMPLES_LIMIT)
+        ends = [self.read(each, label, name=name) for each, name in ((first, "first"), (last, "last"))]
+        for (pixels, _), name in zip(ends, ("first", "last"), strict=True):
+            _one(pixels, name)
+        latents = torch.cat([self._gaussians(*each).mean for each in ends]).cpu()
+        along = torch.linspace(0, 1, steps)[:, None]
+        return self._made(torch.lerp(latents[:1], latents[1:], along), _listed(ends[0][1], 1) * steps)
+
+    def traverse(
+        self,
+        image: Any = None,
+        *,
+        label: Label = None,
+        latents: Sequence[int] | None = None,
+        steps: int = 8,
+        span: float = 3.0,
+        seed: int = 0,
+    ) -> list[Image]:
+        """Pictures that differ in one latent at a time: a row of `steps` for each of `latents`, or for all.
+
+        In a row that latent goes from -span to span, and the others stay as they are in `image` or, without one, in the
+        picture of `seed`. `aigc_sdk.media.grid(images, columns=steps)` shows the rows.
+        """
+        self._needs_gaussians("traverse")
+        _count("steps", steps, calls.SAMPLES_LIMIT)
+        if not 0 < span <= 100:
+            raise OptionError(f"span={span!r}: give a number above 0, at most 100", field="span")
+        chosen = range(self.latent) if latents is None else latents
+        for each in chosen:
+            if isinstance(each, bool) or not isinstance(each, int) or not 0 <= each < self.latent:
+                raise OptionError(f"latents holds {each!r}; the model has 0 to {self.latent - 1}", field="latents")
+        start, its = self._start(image, label, seed)
+        rows = start.repeat(len(chosen), steps, 1)  # (rows, steps, latent)
+        for row, each in enumerate(chosen):
+            rows[row, :, each] = torch.linspace(-span, span, steps)
+        return self._made(rows.flatten(0, 1), [its] * (len(chosen) * steps))
+
+    def anomaly(self, images: Any, label: Labels = None, *, draws: int = 16, seed: int = 0) -> NDArray[np.float64]:
+        """How badly the model explains each picture, (n,): the negative evidence bound, in nats; more is stranger.
+
+        Where the model has labels and a picture has none, it is that of the label that explains it best.
+        """
+        _count("draws", draws, DRAWS_LIMIT)
+        calls.check_seed(seed)
+        pixels, labels = self.read(images, label, needs_labels=False)
+        if labels is not None or not self.labels:
+            return -measure(self.network, pixels, labels, draws, seed).elbo
+        tried = [torch.full((len(pixels),), index, device=self.device) for index in range(len(self.labels))]
+        bounds = np.stack([measure(self.network, pixels, each, draws, seed).elbo for each in tried])
+        best: NDArray[np.float64] = bounds.max(0)
+        return -best
+
+    def compress(self, image: Any) -> bytes:
+        """A picture as bytes: its codes, each in the fewest bits that tell all codes apart, after five bytes of head.
+
+        `decompress` gives back what `reconstruct` gives, exactly. Raises NotOffered for a model without codes.
+        """
+        network = self._codes("compress")
+        pixels, _ = self.read(image, None, needs_labels=False, name="image")
+        codes = self._encoded(_one(pixels, "image"), None)
+        return pack(cast(Tensor, codes).cpu().numpy(), len(network.codebook.entries), runtime.fingerprint(network))
+
+    def decompress(self, data: bytes) -> Image:
+        """The picture that `compress` made bytes of; `info["bits_per_pixel"]` is what it takes, the head included.
+
+        Raises DataError for bytes that are damaged or another model's.
+        """
+        network = self._codes("decompress")
+        grid = self.sizes.grid
+        codes = unpack(data, grid**2, len(network.codebook.entries), runtime.fingerprint(network))
+        [image] = self._made(torch.from_numpy(codes).view(1, grid, grid), [None])
+        return Image(image.pixels, info={"bits_per_pixel": 8 * len(data) / self.sizes.size**2})
+
+    def fit_sampler(self, images: Any, label: Labels = None, *, components: int | None = None) -> None:
+        """Fit the sampler "fitted" to what pictures encode to: a mixture of `components` Gaussians for each label.
+
+        components: None is one where there are labels, and ten where there are none. The trainer does this by itself.
+        """
+        self._needs_gaussians("fit_sampler")
+        count = (1 if self.labels else 10) if components is None else _count("components", components, COMPONENTS_LIMIT)
+        pixels, labels = self.read(images, label)
+        self.fitted = fit(self._gaussians(pixels, labels), labels, len(self.labels), count)
+
+    def save(self, folder_: str | Path) -> None:
+        """Write a model folder, the fitted sampler included."""
+        with folder.writing(folder_, backend="vae", role="generator", fingerprint=self.fingerprint()) as path:
+            config = {
+                "model_type": "aigc_vae",
+                "sizes": self.sizes.model_dump(include=set(Sizes.model_fields)),
+                "labels": self.labels,
+                "components": 0 if self.fitted is None else self.fitted.weights.shape[1],
+            }
+            (path / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+            _write(self.network, path)
+            if self.fitted is not None:
+                _write(self.fitted, path / FITTED)
+
+    def to(self, device: Device) -> Self:
+        """Move the model to `device`."""
+        self.device = runtime.device(device)
+        self.network.to(self.device)
+        return self
+
+    def label_index(self, label: Label) -> int | None:
+        """The number of a label that is given by name or number; None for None. Raises OptionError."""
+        if label is None:
+            return None
+        name = str(label)
+        if not self.labels:
+            message = f"vae option label={label!r}: this model was trained without labels; leave it out"
+            raise OptionError(message, field="label")
+        if name in self.labels:
+            return self.labels.index(name)
+        if name.isdecimal() and int(name) < len(self.labels):
+            return int(name)
+        raise OptionError(
+            f"vae option label={label!r}: the model has no such label.{suggestion(name, self.labels)} {self._known()}",
+            field="label",
+        )
+
+    def read(
+        self,
+        images: Any,
+        label: Labels = None,
+        *,
+        needs_labels: bool = True,
+        name: str = "images",
+    ) -> tuple[Tensor, Tensor | None]:
+        """Pictures in [-1, 1], n x channels x height x width, and their labels (n,) where the model has any.
+
+        Raises DataError for pictures of another size, or labels that are missing or unknown.
+        """
+        given = [images] if isinstance(images, Image) else images
+        size = self.sizes.size if isinstance(given, str | Path) else None
+        found = pictures(given, size=size, channels=cast(Any, self.shape[0]), name=name)
+        height, width = found.pixels.shape[1:3]
+        if (height, width) != self.shape[1:]:
+            raise DataError(
+                f"{name}: {width}x{height} pixels, the model's pictures have {self.shape[2]}x{self.shape[1]}; resize them",
+                field=name,
+            )
+        pixels = to_tensor(found.pixels).to(self.device)
+        if label is not None:
+            its: list[int | None] = self._labels(label, len(pixels), name)
+        elif self.labels and found.labels is not None:
+            places = [self.label_index(each) for each in found.names]
+            its = [places[index] for index in found.labels]
+        elif self.labels and needs_labels and isinstance(self.network, GaussianNetwork):
+            raise OptionError(
+                f"{name} have no labels, and the model needs them; pass label=: {self._known()}", field="label"
+            )
+        else:
+            return pixels, None
+        return pixels, torch.tensor(cast(list[int], its), device=self.device)
+
+    @property
+    def _group(self) -> int:
+        """How many pictures are made together: always as many, because other batches round otherwise."""
+        return max(1, min(GROUP_LIMIT, GROUP_PIXELS // (self.shape[1] * self.shape[2])))
+
+    def _draw(self, seed: int) -> _Draw:
+        rng = runtime.rng(seed)
+        if isinstance(self.network, VQNetwork):
+            noise = torch.rand(self.sizes.grid**2, generator=rng, dtype=torch.float64)
+        else:
+            noise = torch.randn(self.latent, generator=rng)
+        label = int(torch.randint(max(1, len(self.labels)), (), generator=rng))
+        return _Draw(noise, torch.rand((), generator=rng), label)
+
+    @torch.no_grad()
+    def _latents(self, draws: Sequence[_Draw], labels: Sequence[int], options: Drawing) -> Tensor:
+        """Latents (n, latent), or codes (n, grid, grid), on the CPU."""
+        noise, pick = torch.stack([each.noise for each in draws]), torch.stack([each.pick for each in draws])
+        its = torch.tensor(labels)
+        if isinstance(self.network, VQNetwork):
+            return self._codes_of_prior(self.network, noise, its, options.temperature)
+        if self._sampler(options.sampler) == "fitted" and self.fitted is not None:
+            return self.fitted.draw(noise, pick, its, options.temperature)
+        if self.network.prior is None:
+            return options.temperature * noise
+        components = self.network.eval().components()
+        own = self.network.prior.labels.cpu()
+        rows = [(own == label).nonzero()[:, 0] if self.labels else torch.arange(len(own)) for label in labels]
+        chosen = torch.stack([row[int(each * len(row))] for row, each in zip(rows, pick, strict=True)])
+        some = Gaussian(components.mean.cpu()[chosen], components.log_variance.cpu()[chosen])
+        return some.moved(options.temperature * noise)
+
+    def _codes_of_prior(self, network: VQNetwork, uniform: Tensor, labels: Tensor, temperature: float) -> Tensor:
+        network.eval()
+        grid, drawn = self.sizes.grid, []
+        for start in range(0, len(uniform), self._group):
+            some, its = uniform[start : start + self._group], labels[start : start + self._group]
+            padded = _padded(some, self._group).to(self.device)
+            beside = _padded(its, self._group).to(self.device) if self.labels else None
+            drawn.append(network.prior.draw(padded, beside, temperature)[: len(some)].cpu())
+        return torch.cat(drawn).view(-1, grid, grid)
+
+    def _made(self, latents: Tensor, labels: Sequence[int | None]) -> list[Image]:
+        """The pictures of latents or codes, which are on the CPU."""
+        self.network.eval()
+        images: list[Image] = []
+        beside = self.labels and isinstance(self.network, GaussianNetwork)
+        with torch.no_grad():
+            for start in range(0, len(latents), self._group):
+                some = latents[start : start + self._group]
+                its = torch.tensor(labels[start : start + self._group]) if beside else None
+                padded = _padded(some, self._group).to(self.device)
+                made = self._decoded(padded, None if its is None else _padded(its, self._group).to(self.device))
+                images += [Image(pixels) for pixels in to_images(made[: len(some)].cpu())]
+        infos = [{"label": self.labels[each]} if self.labels and each is not None else {} for each in labels]
+        return [Image(image.pixels, info=info) for image, info in zip(images, infos, strict=True)]
+
+    def _decoded(self, latents: Tensor, labels: Tensor | None) -> Tensor:
+        """Pictures in [-1, 1] as float32."""
+        if isinstance(self.network, VQNetwork):
+            outputs = self.network.decode(self.network.codebook.look_up(latents.flatten(1), self.sizes.grid))
+        else:
+            outputs = self.network.decode(latents, labels)
+        return self.network.likelihood.mean(outputs)
+
+    @torch.no_grad()
+    def _encoded(self, pixels: Tensor, labels: Tensor | None) -> Gaussian | Tensor:
+        """What latents may be, or codes (n, grid, grid)."""
+        if isinstance(self.network, GaussianNetwork):
+            return self._gaussians(pixels, labels)
+        network = self.network.eval()
+        grid = self.sizes.grid
+        return torch.cat(
+            [network.codebook(network.encode(some)).view(-1, grid, grid) for some in torch.split(pixels, BATCH)]
+        )
+
+    @torch.no_grad()
+    def _gaussians(self, pixels: Tensor, labels: Tensor | None) -> Gaussian:
+        network = cast(GaussianNetwork, self.network.eval())
+        its: Sequence[Tensor | None] = [None] * len(pixels) if labels is None else torch.split(labels, BATCH)
+        found = [
+            network.encode(some, some_labels)
+            for some, some_labels in zip(torch.split(pixels, BATCH), its, strict=False)
+        ]
+        return Gaussian(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+
+    def _start(self, image: Any, label: Label, seed: int) -> tuple[Tensor, int | None]:
+        """The latent (latent,) and the label of an image, or of a seed."""
+        if image is not None:
+            pixels, labels = self.read(image, label, name="image")
+            return self._gaussians(_one(pixels, "image"), labels).mean[0].cpu(), _listed(labels, 1)[0]
+        draw = self._draw(calls.check_seed(seed))
+        wanted = self.label_index(label)
+        chosen = draw.label if wanted is None else wanted
+        return self._latents([draw], [chosen], Drawing.parse("vae", {}))[0], chosen
+
+    def _labels(self, label: Labels, n: int, name: str) -> list[int | None]:
+        """The label of each of `n`; label: one for all, or one each."""
+        each: list[Label] = [cast(Label, label)] * n if np.ndim(cast(Any, label)) == 0 else [*cast(Any, label)]
+        if len(each) != n:
+            raise InputError(f"{len(each)} labels for {n} {name}; pass one label, or one each", field="label")
+        chosen = [self.label_index(one) for one in each]
+        if self.labels and isinstance(self.network, GaussianNetwork) and None in chosen:
+            raise OptionError(f"{name} have no labels of their own; pass label=: {self._known()}", field="label")
+        return chosen
+
+    def _checked(self, latents: Any) -> Tensor:
+        network = self.network
+        shape = (self.latent,) if isinstance(network, GaussianNetwork) else (self.sizes.grid, self.sizes.grid)
+        try:
+            given = np.array(latents)
+            found = torch.from_numpy(given.astype(np.float32 if isinstance(network, GaussianNetwork) else np.int64))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"latents are no array of numbers: {error}", field="latents") from error
+        if found.shape[1:] != shape or not len(found):
+            wanted = " x ".join(map(str, shape))
+            raise InputError(
+                f"latents have the shape {tuple(found.shape)}; give n x {wanted}, as `encode` does", field="latents"
+            )
+        if isinstance(network, VQNetwork):
+            entries = len(network.codebook.entries)
+            if not np.array_equal(given, found.numpy()) or found.min() < 0 or found.max() >= entries:
+                raise InputError(
+                    f"latents hold what is no code; give integers from 0 to {entries - 1}", field="latents"
+                )
+        elif not found.isfinite().all():
+            raise InputError("latents hold NaN or infinity; give finite numbers", field="latents")
+        return found
+
+    def _sampler(self, sampler: str) -> str:
+        if sampler == "auto":
+            return "prior" if self.fitted is None else "fitted"
+        if sampler == "fitted" and self.fitted is None:
+            remedy = (
+                "use 'prior'" if isinstance(self.network, VQNetwork) else "call model.fit_sampler(data), or use 'prior'"
+            )
+            raise OptionError(f"vae option sampler='fitted': the model has none; {remedy}", field="sampler")
+        return sampler
+
+    def _needs_gaussians(self, what: str) -> None:
+        if isinstance(self.network, VQNetwork):
+            raise NotOffered(f"{what} needs Gaussian latents, and this model has codes; use a model of kind='gaussian'")
+
+    def _codes(self, what: str) -> VQNetwork:
+        if not isinstance(self.network, VQNetwork):
+            raise NotOffered(f"{what} needs codes, and this model has Gaussian latents; use a model of kind='vq'")
+        return self.network
+
+    def _known(self) -> str:
+        shown = ", ".join(self.labels[:20])
+        return f"Labels: {shown}{', ...' if len(self.labels) > 20 else ''}."
+
+
+def _described(opened: folder.Folder) -> tuple[Sizes, tuple[str, ...], int]:
+    """Sizes, labels, and how many components the fitted sampler has: what config.json says."""
+    config = opened.config()
+    labels, sizes, components = config.get("labels", []), config.get("sizes"), config.get("components", 0)
+    if not isinstance(labels, list) or not all(isinstance(each, str) for each in labels):
+        raise CorruptFolder(f"{opened.path}: config.json has no list of labels")
+    if not isinstance(sizes, dict) or not isinstance(components, int) or not 0 <= components <= COMPONENTS_LIMIT:
+        raise CorruptFolder(f"{opened.path}: config.json describes no network of a VAE")
+    try:
+        parsed = Sizes.parse("vae", sizes)
+    except OptionError as error:
+        raise CorruptFolder(f"{opened.path}: config.json describes no network of a VAE: {error}") from error
+    if len(labels) != parsed.classes:
+        raise CorruptFolder(f"{opened.path}: config.json names {len(labels)} labels for {parsed.classes} classes")
+    return parsed, tuple(labels), components
+
+
+def _fill(module: nn.Module, path: Path) -> None:
+    """Give a module on "meta" the weights in a folder, which must be just its own, as float32."""
+    expected = {name: tuple(each.shape) for name, each in module.state_dict().items()}
+    module.load_state_dict(read_weights(path, expected), assign=True)
+    module.float()
+
+
+def _write(module: nn.Module, path: Path) -> None:
+    from safetensors.torch import save_file
+
+    path.mkdir(exist_ok=True)
+    tensors = {
+        name: each.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, each in module.state_dict().items()
+    }
+    save_file(tensors, path / "model.safetensors")
+
+
+def _named(digest: str, module: nn.Module) -> dict[str, Tensor]:
+    """A module's tensors, and a digest among them."""
+    return {"": torch.tensor(list(bytes.fromhex(digest)), dtype=torch.uint8), **module.state_dict()}
+
+
+def _array(latents: Tensor) -> Latents:
+    found: Latents = latents.cpu().numpy()
+    return found
+
+
+def _one(pixels: Tensor, name: str) -> Tensor:
+    if len(pixels) != 1:
+        raise DataError(f"{name} holds {len(pixels)} pictures; pass one", field=name)
+    return pixels
+
+
+def _listed(labels: Tensor | None, n: int) -> list[int | None]:
+    return [None] * n if labels is None else labels.tolist()
+
+
+def _padded(some: Tensor, n: int) -> Tensor:
+    return torch.cat([some, some.new_zeros(n - len(some), *some.shape[1:])])
+
+
+def _count(name: str, value: Any, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise OptionError(f"{name}={value!r}: give an integer from 1 to {most:,}", field=name)
+    return value
