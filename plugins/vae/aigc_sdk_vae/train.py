@@ -187,9 +187,10 @@ class VAETrainer(TorchTrainer[VAE]):
                 pixels, labels = self._batch(found, rows, options)
                 with loop.autocast():
                     terms = network(pixels, labels, options, beta, len(found))
-                loss, distortion, rate = (each.sum() / options.batch_size for each in terms)
+                loss = terms.loss.sum() / options.batch_size
                 loop.backward(loss)
                 loop.update("network")
+            distortion, rate = (each.detach().sum() / options.batch_size for each in (terms.distortion, terms.rate))
             yield loop.step(loss=loss, distortion=distortion, rate=rate)
 
     def validate(self, data: Any, fit: Fit) -> Mapping[str, float]:
