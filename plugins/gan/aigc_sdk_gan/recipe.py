@@ -21,7 +21,7 @@ from .train import GANTrainer
 
 SIZES: dict[str, Any] = {"size": 16, "channels": 1, "classes": 10, "latent": 32, "width": 24, "critic_width": 64}
 TRAINING: dict[str, Any] = {
-    "batch_size": 64,
+    "batch_size": 128,
     "loss": "relativistic",
     "r1": 0.1,
     "lazy": 8,
@@ -29,9 +29,9 @@ TRAINING: dict[str, Any] = {
     "betas": (0.0, 0.99),
     "schedule": "linear",
     "hold": 0.5,
-    "final_rate": 0.1,
-    "ema_decay": 0.99,
-    "translation": 0.03,
+    "final_rate": 0.02,
+    "ema_decay": 0.998,
+    "translation": 0.05,
     "rotate": 3.5,
     "zoom": 0.035,
     "shift": 0.25,

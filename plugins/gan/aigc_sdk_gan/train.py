@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -23,6 +24,7 @@ from .losses import Loss, critic_loss, generator_loss
 from .model import GAN
 from .network import Sizes, new_networks, orthogonalise
 from .regularizers import LeCam, clip_weights, gradient_penalty, squared_gradient
+from .statistics import measure, measured
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 Decay = Annotated[float, Field(ge=0, lt=1)]
 REMEDY = "choose a smaller batch_size"
 PREVIEWS = 10  # rows and columns, at most
+MEASURED = 20  # batches of 128, over which batch norm's statistics are measured for the averaged weights
 
 
 class NewModel(Sizes):
@@ -42,7 +45,7 @@ class NewModel(Sizes):
 class TrainingOptions(Augmentation):
     """How one run trains. Weights of penalties are 0 where there is none; they can be combined."""
 
-    batch_size: int = Field(64, ge=1, le=1 << 20, description="pictures per update, over all processes")
+    batch_size: int = Field(128, ge=1, le=1 << 20, description="pictures per update, over all processes")
     corrupt: Literal["refuse", "skip"] = Field("refuse", description="what to do with pictures that cannot be read")
     loss: Loss = Field("relativistic", description="what the two players want")
     n_critic: int = Field(1, ge=1, le=100, description="updates of the critic per update of the generator")
@@ -51,9 +54,9 @@ class TrainingOptions(Augmentation):
     betas: tuple[Decay, Decay] = Field((0.0, 0.99), strict=False, description="decay of Adam's two averages")
     schedule: Literal["constant", "linear", "cosine"] = Field("linear", description="how the rates fall")
     hold: float = Field(0.5, ge=0, le=1, description="part of the run before the rates start to fall")
-    final_rate: float = Field(0.1, ge=0, le=1, description="the last rate, as part of the highest")
+    final_rate: float = Field(0.02, ge=0, le=1, description="the last rate, as part of the highest")
     clip_norm: float | None = Field(None, gt=0, description="longest gradient of each network; None: any")
-    ema_decay: float | None = Field(0.99, gt=0, lt=1, description="of the generator's running average; None: none")
+    ema_decay: float | None = Field(0.998, gt=0, lt=1, description="of the generator's running average; None: none")
     gradient_penalty: float = Field(0.0, ge=0, le=1e6, description="weight; pulls the critic's gradients to length 1")
     r1: float = Field(0.1, ge=0, le=1e6, description="weight of the squared gradient at real pictures")
     r2: float = Field(0.0, ge=0, le=1e6, description="weight of the squared gradient at generated pictures")
@@ -61,7 +64,7 @@ class TrainingOptions(Augmentation):
     lecam: float = Field(0.0, ge=0, le=1e6, description="weight; holds scores near the other kind's average")
     weight_clip: float | None = Field(None, gt=0, description="largest weight of the critic; None: any")
     translation: float = Field(
-        0.03, ge=0, le=1, description="farthest shift of all that the critic sees, part of the side"
+        0.05, ge=0, le=1, description="farthest shift of all that the critic sees, part of the side"
     )
     cutout: float = Field(
         0.0, ge=0, le=1, description="side of a square that the critic does not see, part of the side"
@@ -99,6 +102,7 @@ class GANTrainer(TorchTrainer[GAN]):
         self._named = named  # a new model takes the names of its labels from its data
         self._lecam = LeCam(model.device)
         self._read: dict[int, tuple[Any, Pictures]] = {}
+        self._labels: Tensor | None = None  # of the run's data
 
     @classmethod
     def open(
@@ -150,6 +154,7 @@ class GANTrainer(TorchTrainer[GAN]):
         found, options = self._pictures(data, "data", fit.options), fit.options
         if not self._named:
             self.model.labels, self._named = found.names, True
+        self._labels = None if found.labels is None else torch.from_numpy(found.labels)
         loop = Loop(self, fit, rows=len(found), precision=options.precision)
         players = _Players(self, loop, fit, found)
         for step in loop:
@@ -172,6 +177,20 @@ class GANTrainer(TorchTrainer[GAN]):
         distance = sliced_wasserstein(found.pixels, made, found.labels)
         return {"loss": distance, "sliced_wasserstein": distance}
 
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        with super().averaged():
+            if self._loop is None:
+                yield
+                return
+            with measured(self.model.network, self._batches):
+                yield
+
+    def settle(self) -> None:
+        super().settle()
+        if self._loop is not None:
+            measure(self.model.network, self._batches)
+
     def preview(self, fit: Fit) -> list[Artifact]:
         """A square of pictures of fixed latents; a column per label where the model has labels."""
         columns = min(PREVIEWS, len(self.model.labels)) if self.model.labels else PREVIEWS
@@ -188,6 +207,15 @@ class GANTrainer(TorchTrainer[GAN]):
         self._lecam.load_state_dict(state["lecam"])
         if state["labels"] is not None:
             self.model.labels, self._named = tuple(state["labels"]), True
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Latents, and labels as frequent as in the data."""
+        rng = runtime.rng(0)
+        for _ in range(MEASURED):
+            latents, labels = torch.randn(128, self.model.latent, generator=rng), self._labels
+            if labels is not None:
+                labels = labels[torch.randint(len(labels), (128,), generator=rng)].to(self.device)
+            yield latents.to(self.device), labels
 
     def _pictures(self, data: Any, name: str, options: TrainingOptions) -> Pictures:
         """The pictures in `data`, read once: an iterator would give nothing the second time."""

@@ -16,6 +16,7 @@ from pydantic import Field
 from aigc_sdk.artifacts import Text
 from aigc_sdk.errors import DataError, OptionError
 from aigc_sdk.protocols import Device, DType, Evaluator, Exam, Options, OptionsClass, Report, Score, Source, Step
+from aigc_sdk.statistics import bootstrap
 
 from .data import token_ids
 from .model import GPT2
@@ -149,19 +150,22 @@ class Perplexity(Evaluator):
             f"context {context}, stride {stride}, first token after {self._first()}, {self._tokenizer()}, "
             f"{counts.sum():,} tokens, {sizes.sum():,} bytes, {self.model.dtype}"
         )
-        draws = _resampled(len(nats), options)
-        if draws is not None:
+        resampled = options.bootstrap > 0 and len(nats) > 1
+        if resampled:
             protocol += f"; 95 % interval of {options.bootstrap:,} bootstrap resamplings of the samples"
-        scores = {
-            name: Score(
-                value=figure(nats.sum(), units.sum()),
+        scores = {}
+        for name, figure, units in (("perplexity", perplexity, counts), ("bits_per_byte", bits, sizes)):
+
+            def over(taken: Any, figure: Any = figure, units: Any = units) -> float:
+                return float(figure(nats[taken].sum(), units[taken].sum()))
+
+            scores[name] = Score(
+                value=over(slice(None)),
                 n=len(nats),
                 protocol=protocol,
                 higher_is_better=False,
-                interval=None if draws is None else _interval([figure(nats[d].sum(), units[d].sum()) for d in draws]),
+                interval=bootstrap(over, len(nats), options.bootstrap, options.seed),
             )
-            for name, figure, units in (("perplexity", perplexity, counts), ("bits_per_byte", bits, sizes))
-        }
         return Report(scores, rows)
 
     def _first(self) -> str:
@@ -202,16 +206,3 @@ def _windows(sample: int, length: int, context: int, stride: int) -> Iterator[Wi
     while scored < length - 1:
         yield Window(sample, max(0, stop - context), scored, stop)
         scored, stop = stop, min(stop + stride, length - 1)
-
-
-def _resampled(count: int, options: Windows) -> list[NDArray[np.int64]] | None:
-    """For each resampling, which samples it took; None where there is nothing to resample."""
-    if not options.bootstrap or count < 2:
-        return None
-    rng = np.random.default_rng(options.seed)
-    return [rng.integers(count, size=count) for _ in range(options.bootstrap)]
-
-
-def _interval(values: list[float]) -> tuple[float, float]:
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(low), float(high)
