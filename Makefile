@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PACKAGES := aigc_sdk $(filter-out %.egg-info,$(wildcard plugins/*/aigc_sdk_*))
 
-.PHONY: help quickstart test gauntlet lint format docs bench wheels clean
+.PHONY: help quickstart test gauntlet lint format docs reference bench wheels clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,8 +36,11 @@ docs: $(READY) ## the option tables, and the API reference as HTML in build/docs
 	$(BIN)/python docs/tables.py
 	$(BIN)/python -m pdoc -o build/docs aigc_sdk aigc_sdk.errors aigc_sdk.media aigc_sdk.runtime aigc_sdk.training aigc_sdk.testing
 
+reference: $(READY) ## train with three seeds, and write docs/quality.md; takes about ten minutes
+	$(BIN)/python docs/quality.py
+
 bench: $(READY) ## measure beside the peers; takes about 20 minutes
-	for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done
+	for each in $(filter-out benchmarks/machine.py,$(wildcard benchmarks/*.py)); do echo "== $$each"; $(BIN)/python $$each || exit 1; done
 
 wheels: $(READY) ## build every wheel and install them together in a fresh environment
 	PYTHON=$(PYTHON) tests/wheels.sh

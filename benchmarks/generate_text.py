@@ -16,11 +16,11 @@ import time
 from typing import Any
 
 import torch
-from train_text import processor
+from machine import processor
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from aigc_sdk.training.corpus import sample_text
 from aigc_sdk.weights import quiet
-from aigc_sdk_gpt2.corpus import sample_text
 from aigc_sdk_gpt2.data import train_tokenizer
 from aigc_sdk_gpt2.model import GPT2
 

@@ -23,7 +23,7 @@ from typing import Any, Self
 
 import torch
 from generate_text import build, prompts
-from train_text import processor
+from machine import processor
 
 import aigc_sdk
 from aigc_sdk import Generator, Job, Step, Text, runtime

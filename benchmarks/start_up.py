@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from train_text import processor
+from machine import processor
 
 AIGC = str(Path(sys.executable).with_name("aigc"))
 

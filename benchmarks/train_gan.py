@@ -16,7 +16,6 @@ import argparse
 import contextlib
 import json
 import multiprocessing
-import platform
 import resource
 import statistics
 import sys
@@ -29,6 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from machine import processor
 from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -164,15 +164,6 @@ def main() -> None:
     print(json.dumps({"what": "DCGAN, batch 64; [ours, plain loop]", **machine, **fast}))
     for case in CASES:
         print(json.dumps(measure(case, turns, steps)), flush=True)
-
-
-def processor() -> str:
-    """The processor's name, where the system tells it."""
-    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
-        for line in file:
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

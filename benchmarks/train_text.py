@@ -10,9 +10,7 @@ update of every turn is left out, and so is each side's set-up. Without dropout 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import platform
 import statistics
 import tempfile
 import time
@@ -22,6 +20,7 @@ from itertools import pairwise
 from typing import Any, cast
 
 import torch
+from machine import processor
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -33,7 +32,7 @@ from transformers import (
 
 from aigc_sdk.protocols import Fit
 from aigc_sdk.runtime import fast_bfloat16
-from aigc_sdk_gpt2.corpus import sample_text
+from aigc_sdk.training.corpus import sample_text
 from aigc_sdk_gpt2.data import Blocks, documents, encode, train_tokenizer
 from aigc_sdk_gpt2.model import GPT2
 from aigc_sdk_gpt2.train import GPT2Trainer
@@ -208,15 +207,6 @@ def main() -> None:
         cases += [Case(0.0, "bfloat16", 1.15), Case(0.1, "bfloat16", 1.3)]
     for case in cases:
         print(json.dumps(measure(case, turns, steps)), flush=True)
-
-
-def processor() -> str:
-    """The processor's name, where the system tells it."""
-    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
-        for line in file:
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

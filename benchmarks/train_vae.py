@@ -4,18 +4,16 @@
 
 All train the same weights by the same loss with the same learning rate, 64 pictures per update. The plain loop is what one
 writes by hand: a DataLoader and ordinary Adam, in float32. Ours is in its own defaults: fused AdamW, rows taken from
-memory, and from 32 pixels on bfloat16 where the machine is fast at it. A figure is the median over updates; the first
+memory, and bfloat16 where the machine is fast at it. A figure is the median over updates; the first
 of every turn is left out, and so is each side's set-up.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
 import importlib.util
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -28,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from machine import processor
 from torch.utils.data import DataLoader, TensorDataset
 
 from aigc_sdk.protocols import Fit
@@ -226,15 +225,6 @@ def main() -> None:
         if sys.platform == "linux":
             print(json.dumps(memory(case, arguments.threads)), flush=True)
     return None
-
-
-def processor() -> str:
-    """The processor's name, where the system tells it."""
-    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
-        for line in file:
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The whole way in two minutes, offline: generate, stream, fine-tune on a real text, generate again, replay.
+"""The whole way in two minutes, offline: generate, stream, replay, fine-tune on a real text; then pictures.
 
     python examples/quickstart.py [FOLDER]
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from pydoc_data import topics
 
 import aigc_sdk
+from aigc_sdk import media
 
 PROMPT = "The king said unto them,"
 SECONDS = 60  # of fine-tuning
@@ -57,6 +58,10 @@ def main(folder: Path) -> None:
     after.save(folder / "after.txt")
     print(PROMPT + after.text)
 
+    say("6. Digits from the GAN, a column each; and what the numbers of the VAE's latent mean")
+    digits, traversal = pictures(folder)
+    print(f"{digits}: {aigc_sdk.replay(folder / 'seven.png')} (seven.png)\n{traversal}")
+
     page = folder / "index.html"
     page.write_text(show(before, after, bits_before, bits_after, curve, again), encoding="utf-8")
     say(f"Done in {time.monotonic() - started:.0f} s. Open {page}")
@@ -88,6 +93,18 @@ def fine_tune(train: Path) -> tuple[aigc_sdk.Generator[aigc_sdk.Text], list[floa
     return trainer.model, losses
 
 
+def pictures(folder: Path) -> tuple[Path, Path]:
+    """Two sheets of pictures from the default models: ten of every digit, and one digit changed in a latent per row."""
+    gan = aigc_sdk.load("gan")
+    columns = [gan.generate(n=10, label=digit, seed=10 * digit) for digit in range(10)]
+    columns[7][0].save(folder / "seven.png")
+    rows = [column[row] for row in range(10) for column in columns]
+    digits = media.grid(rows, columns=10, scale=3).save(folder / "digits.png")
+    vae = aigc_sdk.load("vae")
+    changed = vae.traverse(label=3, latents=(1, 5, 8, 10, 13, 14), steps=9)
+    return digits, media.grid(changed, columns=9, scale=3).save(folder / "traversal.png")
+
+
 def show(
     before: aigc_sdk.Text,
     after: aigc_sdk.Text,
@@ -112,7 +129,11 @@ def show(
 <h2>After fine-tuning, same prompt, same seed</h2>
 <pre><b>{html.escape(PROMPT)}</b>{html.escape(after.text.rstrip())}</pre>
 <details><summary>How this text was made: <code>after.txt</code> carries it, <code>aigc replay</code> repeats it</summary>
-<pre>{recipe}</pre></details></html>
+<pre>{recipe}</pre></details>
+<h2>Digits from the GAN: asked for 0 to 9, ten of each</h2>
+<img src="digits.png" alt="ten rows of handwritten digits, a column for each">
+<h2>A three from the VAE: along each row one number of its latent goes from -3 to 3</h2>
+<img src="traversal.png" alt="six rows of threes that change from left to right"></html>
 """
 
 

@@ -21,7 +21,7 @@ from .model import VAE
 from .train import VAETrainer
 
 SIZES: dict[str, Any] = {"size": 16, "classes": 10, "latent": 16, "width": 32}  # 0.21 M weights, 0.5 MB as float16
-TRAINING: dict[str, Any] = {"batch_size": 64, "beta": 3.0, "components": 3, "ema_decay": 0.99}
+TRAINING: dict[str, Any] = {"batch_size": 64, "beta": 3.0, "components": 3, "ema_decay": 0.99, "precision": "float32"}
 MAX_STEPS = 4000  # 210 times through the data
 
 

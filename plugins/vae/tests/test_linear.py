@@ -27,14 +27,18 @@ LINEAR: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def data() -> NDArray[np.uint8]:
+def rows() -> NDArray[np.uint8]:
     """400 pictures of 16 pixels: three directions of different strength, and noise."""
     rng = np.random.default_rng(0)
     strong = rng.normal(size=(400, LATENT)) * [50.0, 35.0, 20.0]
     directions, _ = np.linalg.qr(rng.normal(size=(SIDE**2, LATENT)))
-    rows = 127 + strong @ directions.T + rng.normal(size=(400, SIDE**2)) * 6
-    return rows.round().clip(0, 255).astype(np.uint8).reshape(-1, SIDE, SIDE, 1)
+    values = 127 + strong @ directions.T + rng.normal(size=(400, SIDE**2)) * 6
+    return values.round().clip(0, 255).astype(np.uint8).reshape(-1, SIDE, SIDE, 1)
+
+
+@pytest.fixture(scope="module")
+def data() -> NDArray[np.uint8]:
+    return rows()
 
 
 def pixels_of(data: NDArray[np.uint8]) -> torch.Tensor:
@@ -62,9 +66,11 @@ def exact(model: VAE, data: NDArray[np.uint8]) -> float:
 
 
 def trained(data: NDArray[np.uint8], steps: int, **options: Any) -> VAE:
-    trainer = VAETrainer.open(**LINEAR)
+    trainer = VAETrainer.open(**LINEAR, seed=options.get("seed", 0))
     return trainer.fit(
-        data, max_steps=steps, **{"batch_size": 100, "learning_rate": 0.02, "weight_decay": 0.0, **options}
+        data,
+        max_steps=steps,
+        **{"batch_size": 100, "learning_rate": 0.02, "weight_decay": 0.0, "precision": "float32", **options},
     )
 
 
