@@ -193,7 +193,7 @@ def _origins(model: Generator[Any], job: Job) -> Callable[[int], dict[str, Any]]
     shared = {
         "backend": model.backend,
         "versions": registry.versions_of(model.backend),
-        "model": {"source": str(model.source), "fingerprint": model.fingerprint()},
+        "model": model.identity(job),
         "device": model.device,
         "dtype": model.dtype,
         "options": job.options.model_dump(mode="json"),

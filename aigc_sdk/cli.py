@@ -11,7 +11,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -25,6 +25,7 @@ from .artifacts import Artifact, Text
 from .errors import (
     AigcError,
     BackendError,
+    DataError,
     InputError,
     NotAModel,
     PromptError,
@@ -342,8 +343,8 @@ def _training(name: str) -> Callable[..., Any]:
             int | None, typer.Option(help="Samples after so many updates, and a report at the end.")
         ] = None,
         best: Annotated[
-            str, typer.Option(metavar="METRIC", help="Of the validation; chooses the best model.")
-        ] = "loss",
+            str | None, typer.Option(metavar="METRIC", help="Of the validation; chooses the best model: the loss.")
+        ] = None,
         resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest sound checkpoint.")] = False,
         anyway: Annotated[
             bool, typer.Option("--anyway", help="With --resume: although data or options have changed.")
@@ -427,11 +428,16 @@ def _evaluating(name: str) -> Callable[..., Any]:
     def evaluate(
         options: dict[str, Any],
         files: Annotated[
-            list[Path], typer.Argument(exists=True, dir_okay=False, metavar="FILE", help="What to judge.")
+            list[Path],
+            typer.Argument(exists=True, metavar="FILE", help="What to judge; a folder stands for its files."),
         ],
         references: Annotated[
             list[Path] | None,
-            typer.Option(exists=True, dir_okay=False, metavar="FILE", help="To compare with; once for each file."),
+            typer.Option(exists=True, metavar="FILE", help="To compare with; once for each file, or a folder of them."),
+        ] = None,
+        output: Annotated[
+            Path | None,
+            typer.Option("--output", "-o", metavar="FILE", help="Write the report: .md, .json, .html, .svg or .png."),
         ] = None,
         source: Source = None,
         device: DeviceFlag = "auto",
@@ -441,16 +447,31 @@ def _evaluating(name: str) -> Callable[..., Any]:
     ) -> None:
         """Judge files."""
         cls.Options.parse(name, options)
-        samples = [aigc_sdk.read(each) for each in files]
-        against = [aigc_sdk.read(each) for each in references] if references else None
+        samples = [aigc_sdk.read(each) for each in _files(files)]
+        against = [aigc_sdk.read(each) for each in _files(references)] if references else None
         judge = aigc_sdk.evaluator(name, source, device=device, dtype=dtype, revision=revision)
         report = judge.evaluate(samples, against, **options)
+        if output is not None:
+            report.save(output)
         if as_json:
             _print_json(report.to_dict())
         else:
             print(shown(str(report)))
 
     return flags.command(evaluate, options=flags.Group(cls.Options, f"Options of {name}", "option"))
+
+
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    """The paths; for a folder those files in it that can be read, in the order of their names."""
+    from .media import FORMATS
+
+    for path in paths:
+        inside = (
+            sorted(each for each in path.iterdir() if each.suffix[1:].lower() in FORMATS) if path.is_dir() else [path]
+        )
+        if not inside:
+            raise DataError(f"{printable(str(path))} holds no text, picture, film or sound", field="files")
+        yield from inside
 
 
 def _class(name: str, role: registry.Role) -> tuple[registry.Backend, Any]:
@@ -479,7 +500,7 @@ class _Evaluate(_Backends):
 for _name, _group, _arguments, _help, _example in (
     ("generate", _Generate, "[PROMPT]...", "Generate artifacts.", "gpt2 'I am' --seed 7 -o story.txt"),
     ("train", _Train, "--data FILE --to FOLDER", "Train a model.", "gpt2 --data story.txt --to runs/mine"),
-    ("evaluate", _Evaluate, "FILE...", "Judge files.", "gpt2 story.txt"),
+    ("evaluate", _Evaluate, "FILE...", "Judge files, or folders of them.", "gpt2 story.txt"),
 ):
     _sub = typer.Typer(**PLAIN)
     _sub.callback()(lambda: None)

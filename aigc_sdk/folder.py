@@ -343,6 +343,8 @@ def _check_numbers(config: Mapping[str, Any], path: Path) -> None:
             _check_numbers(value, path)
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
+        if key == "model_max_length":  # of a tokenizer, and no size: transformers writes 10**30 where it knows none
+            continue
         is_count = bool(re.search(r"layer|block|head|group|expert", key)) and "id" not in key.split("_")
         limit = LAYER_LIMIT if is_count and "size" not in key and "dim" not in key else NUMBER_LIMIT
         sized = re.search(r"size|dim|embd|layers?$|heads?$|positions|inner|vocab", key) and isinstance(value, int)

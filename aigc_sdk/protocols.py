@@ -6,18 +6,22 @@ validation, seeds, progress, cancelling, hooks, origins. Nothing in this module 
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, Self, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeAlias, TypeVar, cast
 
 import pydantic
 
 from . import calls
 from .artifacts import Artifact, Text
 from .errors import DataError, InputError, NotOffered, OptionError, shown, suggestion
+
+if TYPE_CHECKING:
+    from .statistics import Additive
 
 A = TypeVar("A", bound=Artifact)
 M = TypeVar("M")
@@ -43,8 +47,15 @@ class Options(pydantic.BaseModel):
             return cls(**values)
         except pydantic.ValidationError as error:
             faults = [cls._fault(owner, fault) for fault in error.errors(include_url=False)]
-            where = [str(fault["loc"][0]) for fault in error.errors() if fault["loc"]]
-            raise OptionError("\n".join(faults), field=where[0] if where else None) from error
+            where = [cls._field(fault) for fault in error.errors()]
+            raise OptionError("\n".join(faults), field=where[0]) from error
+
+    @classmethod
+    def _field(cls, fault: Any) -> str | None:
+        """The option that a fault is in; where several do not fit together, the first that the message names."""
+        if fault["loc"]:
+            return str(fault["loc"][0])
+        return next((word for word in re.findall(r"\w+", fault["msg"]) if word in cls.model_fields), None)
 
     @classmethod
     def _fault(cls, owner: str, fault: Any) -> str:
@@ -54,6 +65,8 @@ class Options(pydantic.BaseModel):
             return f"{owner} has no option {name!r}.{suggestion(name, known)} Options: {', '.join(known) or 'none'}."
         described = cls.model_fields[name].description if name in cls.model_fields else None
         reason = str(fault["msg"]).removeprefix("Value error, ")
+        if not name:
+            return f"{owner}: {reason}"
         about = f" ({name}: {described})" if described else ""
         return f"{owner} option {name}={shown(fault['input'])}: {reason[:1].lower()}{reason[1:]}.{about}"
 
@@ -145,6 +158,13 @@ class Generator(ABC, Generic[A]):
     def fingerprint(self) -> str:
         """A digest of the weights as they are now; "" where there are none."""
         return ""
+
+    def identity(self, job: Job) -> dict[str, Any]:
+        """What `origin["model"]` says of the model that does `job`: JSON values, `source` and `fingerprint` among them."""
+        return {"source": str(self.source), "fingerprint": self.fingerprint()}
+
+    def restore(self, identity: Mapping[str, Any]) -> None:
+        """Give a model that was opened from `identity["source"]` what else `identity` says it had, such as adapters."""
 
     def generate(
         self,
@@ -265,12 +285,13 @@ class Trainer(ABC, Generic[M]):
         max_steps: int,
         seed: int = 0,
         validation: Any = None,
+        judge: Callable[[M], Report | Mapping[str, Score | float]] | None = None,
         evaluate_every: int | None = None,
         save_to: str | Path | None = None,
         save_every: int | None = None,
         preview_every: int | None = None,
         resume: bool | Literal["anyway"] = False,
-        best: str = "loss",
+        best: str | None = None,
         on_step: Callable[[Step], None] | None = None,
         progress: bool | None = None,
         **options: Any,
@@ -280,8 +301,11 @@ class Trainer(ABC, Generic[M]):
         max_steps: optimiser updates in the whole run, those before a resume included.
         validation, evaluate_every: held-out data, validated every so many steps (and at the end): such a Step carries
             `validation_*` metrics.
-        save_to, save_every: a folder for checkpoints, `log.jsonl` and, with validation, the `best` model so far,
-            judged by the validation metric named by `best`. A checkpoint is also written at the end, when the
+        judge: asked with the model whenever it is validated, such as `lambda model: metrics.evaluate(model.generate(n=64,
+            seed=0))`; what it returns (a Report, Scores or losses by name) joins the `validation_*` metrics.
+        save_to, save_every: a folder for checkpoints, `log.jsonl` and, with validation, the `best` model so far by the
+            validation metric named `best` (None: the loss, or the first metric where there is none). A checkpoint is
+            also written at the end, when the
             loop is left early and, at the step's edge, on SIGINT and SIGTERM.
         preview_every: samples of the model every so many steps (and at the end) in `samples/`, where the trainer makes
             previews, and at the end a page with curves, samples and options, `report.html`.
@@ -299,6 +323,7 @@ class Trainer(ABC, Generic[M]):
             max_steps=max_steps,
             seed=seed,
             validation=validation,
+            judge=judge,
             evaluate_every=evaluate_every,
             save_to=save_to,
             save_every=save_every,
@@ -341,6 +366,8 @@ class Report:
 
     scores: Mapping[str, Score]
     rows: Sequence[Mapping[str, Any]]
+    parts: Mapping[str, Additive] = field(default_factory=dict, repr=False, compare=False)
+    """What the scores that are sums over samples are made of, for `aigc_sdk.comparison.compare`; no part of the JSON."""
 
     def __getitem__(self, name: str) -> Score:
         if name not in self.scores:
@@ -357,14 +384,19 @@ class Report:
         """Plain JSON values."""
         return {"scores": {k: asdict(v) for k, v in self.scores.items()}, "rows": [dict(row) for row in self.rows]}
 
-    def _repr_html_(self) -> str:
-        from html import escape
+    def save(self, path: str | Path) -> Path:
+        """Write the report; the suffix says how: .md a table, .json with the rows, .html a page, .svg and .png bars.
 
-        rows = "".join(
-            f"<tr><td>{escape(name)}</td><td>{_value(s)}</td><td>{s.n}</td><td>{escape(s.protocol)}</td></tr>"
-            for name, s in self.scores.items()
-        )
-        return f"<table><tr><th>score</th><th>value</th><th>n</th><th>protocol</th></tr>{rows}</table>"
+        The file appears whole or not at all. Raises MediaError for another suffix and DiskError for storage.
+        """
+        from . import reports
+
+        return reports.write({"": self}, path)
+
+    def _repr_html_(self) -> str:
+        from . import reports
+
+        return reports.html_table({"": self})
 
 
 def _value(score: Score) -> str:

@@ -51,6 +51,7 @@ def replay(path: str | Path, *, device: str | None = None) -> Replay:
     recorded = origin["model"]["source"]
     opened = registry.resolve(origin["backend"], "generator")  # by name alone, whatever the file says
     model = opened.open(recorded or None, device=device or origin["device"], dtype=origin["dtype"])
+    model.restore(origin["model"])
     artifact = _again(model, origin)
     same = media.encode(artifact, Path(path).suffix[1:]) == Path(path).read_bytes()
     return Replay(artifact, same, tuple(_differences(origin, artifact.origin)))

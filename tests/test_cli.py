@@ -552,6 +552,25 @@ def test_train_resume_generate_evaluate_and_replay_work_from_one_folder(aigc: Ru
     assert json.loads(out)["rows"] == [{"overlap": 1.0}]
 
 
+def test_folders_are_judged_file_by_file_and_the_report_is_written(aigc: Run) -> None:
+    for name, text in {
+        "made/b.txt": "one two",
+        "made/a.txt": "three",
+        "real/1.txt": "three",
+        "real/2.txt": "one",
+    }.items():
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(text)
+    Path("made/notes.bin").write_bytes(b"left alone")
+    line = "evaluate echo made --references real --json -o report.json"
+    code, out, _ = aigc(*line.split())
+    assert code == 0
+    assert [row["overlap"] for row in json.loads(out)["rows"]] == [1.0, 1.0]
+    assert json.loads(Path("report.json").read_text()) == json.loads(out)
+    Path("empty").mkdir()
+    assert "empty holds no text" in aigc("evaluate", "echo", "empty")[2]
+
+
 def test_several_files_are_learnt_from_together(aigc: Run) -> None:
     first, second = TEXT.splitlines()
     Path("a.txt").write_text(first)

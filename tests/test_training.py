@@ -23,7 +23,7 @@ from pydantic import Field
 from torch import nn
 
 import aigc_sdk
-from aigc_sdk import Fit, Generator, Job, Options, Step, Text, folder
+from aigc_sdk import Fit, Generator, Job, Options, Score, Step, Text, folder
 from aigc_sdk.errors import DataError, FolderError, MismatchedFolder, OptionError, TrainingDiverged
 from aigc_sdk.training import Average, Loop, TorchTrainer, order, schedule
 
@@ -375,6 +375,31 @@ def test_validation_is_reported_and_the_best_model_kept(tmp_path: Path) -> None:
     assert folder.backend_of(tmp_path / "run") == "numbers"
     with pytest.raises(OptionError, match="best"):
         Regression.open().fit(rows(), max_steps=1, validation=held_out, best="accuracy")
+
+
+def test_a_judge_of_ones_own_is_asked_at_every_validation_and_can_choose_the_best_model(tmp_path: Path) -> None:
+    asked: list[float] = []
+
+    def judge(model: Numbers) -> dict[str, Score]:
+        torch.rand(3)  # the run goes on as if nobody had drawn
+        asked.append(float(next(model.network.parameters()).detach().sum()))
+        value = [0.5, 0.9, 0.7][len(asked) - 1]
+        return {"likeness": Score(value, n=1, protocol="made up", higher_is_better=True)}
+
+    run = tmp_path / "run"
+    steps = list(Regression.open().steps(rows(), max_steps=6, judge=judge, evaluate_every=2, save_to=run))
+    assert [each.metrics.get("validation_likeness") for each in steps] == [None, 0.5, None, 0.9, None, 0.7]
+    assert len(asked) == 3
+    weights = folder.read(run / "best", backend="numbers").weights()
+    assert float(weights["0.weight"].sum()) == pytest.approx(asked[1])
+    alone = list(Regression.open().steps(rows(), max_steps=6))
+    assert [each.metrics["loss"] for each in steps] == [each.metrics["loss"] for each in alone]
+
+
+@pytest.mark.parametrize("judge", [7, lambda model: 0.3, lambda model: {"likeness": "good"}])
+def test_a_judge_that_gives_no_figures_is_refused(judge: Any) -> None:
+    with pytest.raises(OptionError, match="judge"):
+        Regression.open().fit(rows(), max_steps=1, judge=judge)
 
 
 def test_a_break_leaves_a_checkpoint_and_a_usable_model(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from aigc_sdk import calls, storage
 from aigc_sdk.errors import (
@@ -29,7 +29,7 @@ from aigc_sdk.errors import (
     printable,
 )
 from aigc_sdk.folder import FINAL, RUN, read_json
-from aigc_sdk.protocols import Fit, Step, Trainer
+from aigc_sdk.protocols import Fit, Report, Score, Step, Trainer
 from aigc_sdk.runtime import LentState
 
 from . import checkpoint, processes, report
@@ -38,6 +38,9 @@ LOG = "log.jsonl"
 BEST = "best"
 STEPS_LIMIT = 1_000_000_000
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_VALIDATION = "validation_"
+
+Judge: TypeAlias = Callable[[Any], Report | Mapping[str, Score | float]]
 
 
 def drive(
@@ -47,12 +50,13 @@ def drive(
     max_steps: int,
     seed: int,
     validation: Any,
+    judge: Judge | None,
     evaluate_every: int | None,
     save_to: str | Path | None,
     save_every: int | None,
     preview_every: int | None,
     resume: bool | Literal["anyway"],
-    best: str,
+    best: str | None,
     on_step: Callable[[Step], None] | None,
     progress: bool | None,
     options: Mapping[str, Any],
@@ -65,8 +69,10 @@ def drive(
     save_every = None if save_every is None else _count("save_every", save_every)
     if data is None:
         raise DataError("data is None; pass what to train on", field="data")
-    if evaluate_every is not None and validation is None:
-        raise OptionError("evaluate_every needs validation data; pass validation=", field="evaluate_every")
+    if evaluate_every is not None and validation is None and judge is None:
+        raise OptionError("evaluate_every needs validation data or a judge; pass validation=", field="evaluate_every")
+    if judge is not None and not callable(judge):
+        raise OptionError(f"judge is a {type(judge).__name__}; pass a function of the model", field="judge")
     preview_every = None if preview_every is None else _count("preview_every", preview_every)
     for name, wanted in {"resume": resume, "save_every": save_every, "preview_every": preview_every}.items():
         if wanted and save_to is None:
@@ -74,7 +80,7 @@ def drive(
     if resume not in (False, True, "anyway"):
         raise OptionError(f"resume={resume!r}: use True, False or 'anyway'", field="resume")
     trainer.check(data, validation, fit)
-    run = _Run(trainer, data, fit, validation, evaluate_every, save_every, preview_every, best)
+    run = _Run(trainer, data, fit, validation, judge, evaluate_every, save_every, preview_every, best)
     if save_to is not None:
         run.open(Path(save_to).expanduser(), resume)
     return run.steps(on_step, progress)
@@ -89,24 +95,27 @@ class _Run:
         data: Any,
         fit: Fit,
         validation: Any,
+        judge: Judge | None,
         evaluate_every: int | None,
         save_every: int | None,
         preview_every: int | None,
-        best: str,
+        best: str | None,
     ) -> None:
         self.trainer = trainer
         self.data = data
         self.fit = fit
         self.validation = validation
+        self.judge = judge
         self.evaluate_every = evaluate_every
         self.save_every = save_every
         self.preview_every = preview_every
         self.best = best
-        self.best_value: float | None = None
+        self.best_values: list[float] = []
         self.folder: Path | None = None
         self.done = 0
         self.saved: int | None = None
         self.sound = True
+        self.ended = False
         self.lent = LentState(fit.seed, trainer.device)
 
     def open(self, folder: Path, resume: bool | Literal["anyway"]) -> None:
@@ -163,11 +172,12 @@ class _Run:
         with self.lent:
             step = next(run, None)
         if step is None:
-            self.sound = True
+            self.sound = self.ended = True
             return None
         self.done = step.index
         last = step.index == self.fit.max_steps
-        if self.validation is not None and (last or (self.evaluate_every and step.index % self.evaluate_every == 0)):
+        judged = self.validation is not None or self.judge is not None
+        if judged and (last or (self.evaluate_every and step.index % self.evaluate_every == 0)):
             step = Step(step.index, step.total, {**step.metrics, **self._validate(step.index)})
         self._log(step)
         self.sound = True
@@ -178,14 +188,21 @@ class _Run:
         return step
 
     def _validate(self, step: int) -> dict[str, float]:
-        with self.lent, self.trainer.averaged():
-            found = {
-                f"validation_{name}": float(value)
-                for name, value in self.trainer.validate(self.validation, self.fit).items()
-            }
-            if self._is_best(found, step) and self.folder is not None and processes.is_main():
+        values: dict[str, float] = {}
+        rising = set(self.trainer.rising)
+        with self.trainer.averaged():
+            if self.validation is not None:
+                with self.lent:
+                    values.update(self.trainer.validate(self.validation, self.fit))
+            if self.judge is not None:
+                with LentState(self.fit.seed, self.trainer.device):
+                    found = _figures(self.judge(self.trainer.model))
+                values.update({name: value for name, (value, _) in found.items()})
+                rising.update(name for name, (_, higher) in found.items() if higher)
+            values = {name: float(value) for name, value in values.items()}
+            if self._is_best(values, rising, step) and self.folder is not None and processes.is_main():
                 self.trainer.model.save(self.folder / BEST)
-        return found
+        return {f"{_VALIDATION}{name}": value for name, value in values.items()}
 
     def _preview(self, step: int) -> None:
         """Samples of the model as it is, from one random state each time; the run goes on as if there were none."""
@@ -194,21 +211,19 @@ class _Run:
                 made = self.trainer.preview(self.fit)
                 report.write_samples(self.folder, step, made, type(self.trainer).__name__)
 
-    def _is_best(self, found: Mapping[str, float], step: int) -> bool:
-        name = f"validation_{self.best}"
+    def _is_best(self, found: Mapping[str, float], rising: Set[str], step: int) -> bool:
+        name = self._decisive(found)
         if name not in found:
-            known = ", ".join(each.removeprefix("validation_") for each in found)
-            raise OptionError(f"best={self.best!r} is no validation metric; there are: {known}", field="best")
-        if found[name] != found[name]:
-            raise TrainingDiverged(f"{name} became NaN at step {step}; try a lower learning rate")
-        return self._improves(found[name])
+            raise OptionError(f"best={name!r} is no validation metric; there are: {', '.join(found)}", field="best")
+        value, before = found[name], list(self.best_values)
+        if value != value:
+            raise TrainingDiverged(f"{_VALIDATION}{name} became NaN at step {step}; try a lower learning rate")
+        self.best_values.append(value)
+        return all(value > each if name in rising else value < each for each in before)
 
-    def _improves(self, value: float) -> bool:
-        rising = self.best in self.trainer.rising
-        better = self.best_value is None or (value > self.best_value if rising else value < self.best_value)
-        if better:
-            self.best_value = value
-        return better
+    def _decisive(self, found: Mapping[str, float]) -> str:
+        """The metric that says which model is the best: the one that was asked for, or the loss, or the first."""
+        return self.best or ("loss" if "loss" in found else next(iter(found), "loss"))
 
     def _save(self) -> None:
         """A checkpoint of the step that was made last, unless there is one."""
@@ -222,13 +237,19 @@ class _Run:
         self.saved = self.done
 
     def _finish(self) -> None:
-        """The end of a run, early or not: a checkpoint, `model/` if it is complete, and the averaged weights for good."""
+        """The end of a run, early or not: a checkpoint, `model/` if it is complete, and the averaged weights for good.
+
+        It is complete after `max_steps`, or when the trainer itself ended it: a metric has stopped improving, say.
+        """
+        complete = self.ended or self.done == self.fit.max_steps
         self._save()
-        if self.folder is not None and self.done == self.fit.max_steps:
+        if self.folder is not None and complete:
             self._write_model(self.folder / FINAL)
         self.trainer.settle()
         if self.folder is not None and self.preview_every and processes.is_main():
             report.write_report(self.folder)  # last, so that nothing is lost where the page cannot be written
+        if self.folder is not None and complete:
+            processes.wait()  # a process that was stopped early, perhaps alone, must not
 
     def _write_model(self, folder: Path) -> None:
         """The first process writes, and all take part: each may hold only a part of the weights."""
@@ -265,9 +286,22 @@ class _Run:
         lines = path.read_bytes().splitlines(keepends=True)[: self.done] if path.exists() else []
         storage.write_file(path, b"".join(lines))
         for line in lines:
-            value = json.loads(line).get(f"validation_{self.best}")
-            if value is not None:
-                self._improves(value)
+            metrics = json.loads(line).items()
+            found = {name.removeprefix(_VALIDATION): value for name, value in metrics if name.startswith(_VALIDATION)}
+            if found:
+                self.best_values.append(found[self._decisive(found)])
+
+
+def _figures(found: Any) -> dict[str, tuple[float, bool]]:
+    """What a judge said: value, and whether more is better; a plain number is a loss."""
+    if isinstance(found, Report):
+        return {name: (score.value, score.higher_is_better) for name, score in found.scores.items()}
+    if isinstance(found, Mapping) and all(isinstance(each, int | float | Score) for each in found.values()):
+        return {
+            name: (each.value, each.higher_is_better) if isinstance(each, Score) else (each, False)
+            for name, each in found.items()
+        }
+    raise OptionError(f"judge returned a {type(found).__name__}; return a Report, or Scores by name", field="judge")
 
 
 class _Signals:

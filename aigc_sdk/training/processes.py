@@ -63,6 +63,16 @@ def agreed(number: int | None) -> int | None:
     return int(highest) or None
 
 
+def wait() -> None:
+    """Go on when all processes have come here: what the first has written is then there for all."""
+    if world() == 1:
+        return
+    import torch.distributed
+
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
 def _asked(variable: str) -> bool:
     return os.environ.get(variable, "").lower() == "true"
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from aigc_sdk import folder, runtime
 from aigc_sdk.artifacts import Image
-from aigc_sdk.errors import CorruptFolder, DataError
+from aigc_sdk.errors import CorruptFolder, DataError, OptionError
 from aigc_sdk.protocols import Device, DType, Evaluator, Exam, Options, OptionsClass, Report, Score, Source, Step
 from aigc_sdk.training import order
 from aigc_sdk.training.images import Augmentation, Pictures, augmented, pictures, to_tensor
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 DEFAULT = Path(__file__).parent / "judge"
 FEATURES = 64
+SMALLEST = 8  # pixels that can be halved three times
 ENOUGH = 2 * FEATURES  # samples; a covariance of fewer says too little
 BATCH = 64
 # Of its training pictures, for digits of 16 pixels.
@@ -119,12 +120,22 @@ class Judge(Evaluator):
         data, reference: what `aigc_sdk.training.images.pictures` reads. Raises DataError.
         """
         place = runtime.device(device)
+        if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+            raise OptionError(f"epochs={epochs!r}: give an integer from 1 on", field="epochs")
         shown = pictures(data, size=size)
         channels = cast(Any, shown.pixels.shape[3])
         held = pictures(reference, size=size, channels=channels, name="reference")
         for name, each in (("data", shown), ("reference", held)):
             if each.labels is None or each.names != shown.names:
                 raise DataError(f"{name} needs labels, the same in data and reference", field=name)
+        if len(shown.names) < 2:
+            raise DataError("data has one label; a judge tells at least two apart", field="data")
+        if min(shown.pixels.shape[1:3]) < SMALLEST:
+            height, width = shown.pixels.shape[1:3]
+            raise DataError(
+                f"data has pictures of {width}x{height}; the judge halves them three times: give size={SMALLEST} or more",
+                field="data",
+            )
         with runtime.LentState(seed, place):
             network = JudgeNetwork(channels, len(shown.names)).to(place)
             _train(network, shown, epochs, seed, place)

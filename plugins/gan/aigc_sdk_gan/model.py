@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from aigc_sdk import calls, folder, runtime
 from aigc_sdk.artifacts import Image
-from aigc_sdk.errors import CorruptFolder, DataError, InputError, MismatchedFolder, NotOffered, OptionError, suggestion
+from aigc_sdk.errors import DataError, InputError, MismatchedFolder, NotOffered, OptionError, suggestion
 from aigc_sdk.protocols import Device, DType, Generator, Job, Options, OptionsClass, Source, Step
 from aigc_sdk.training.images import pictures, to_images, to_tensor
-from aigc_sdk.weights import read_weights
 
 from .invert import Projection, nearest_latent
 from .latents import arc, draw, semantic_directions
 from .network import Sizes, new_networks
+from .stored import described, fill, write
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -117,7 +117,7 @@ class GAN(Generator[Image]):
         kind, place = runtime.dtype(dtype), runtime.device(device)
         default = source is None or source == "default"
         opened = folder.read(DEFAULT if default or source is None else source, backend="gan", revision=revision)
-        sizes, latent, labels = _described(opened)
+        sizes, latent, labels = described(opened)
         if sizes is not None:
             with torch.device("meta"):
                 network, critic = new_networks(sizes)
@@ -128,9 +128,9 @@ class GAN(Generator[Image]):
             )
         has_critic = (opened.path / CRITIC).is_dir()
         with runtime.memory_errors(f"the model {opened.source}", "use a smaller model"):
-            _fill(network, opened.path, place, kind)
+            fill(network, opened.path, place, kind)
             if critic is not None and has_critic:
-                _fill(critic, opened.path / CRITIC, place, torch.float32)
+                fill(critic, opened.path / CRITIC, place, torch.float32)
         return cls(
             network,
             critic if has_critic else None,
@@ -176,12 +176,16 @@ class GAN(Generator[Image]):
         Raises InputError for latents of another shape, and OptionError for a label that is missing or unknown.
         """
         given = self._checked(latents)
-        each = [label] * len(given) if label is None or isinstance(label, str | int) else list(label)
+        each = (
+            list(label)
+            if isinstance(label, Sequence | np.ndarray) and not isinstance(label, str)
+            else [label] * len(given)
+        )
         if len(each) != len(given):
             raise InputError(f"{len(each)} labels for {len(given)} latents; pass one label, or one each", field="label")
         chosen = [self.label_index(one) for one in each]
         if self.labels and None in chosen:
-            raise OptionError(f"a latent has no label of its own; pass label=: {self._known()}", field="label")
+            raise OptionError(f"a latent has no label of its own; pass label=. {self._known()}", field="label")
         return self._made(given, [one or 0 for one in chosen])
 
     def interpolate(
@@ -197,13 +201,37 @@ class GAN(Generator[Image]):
         chosen = self._drawn(seed_a, truncation)[1] if wanted is None else wanted
         return self._made(arc(torch.from_numpy(first), torch.from_numpy(last), steps), [chosen] * steps)
 
+    def mix(self, seed_a: int, seed_b: int, *, label: Label = None, truncation: float | None = None) -> list[Image]:
+        """The picture of `seed_a`, then ever more of its latent's parts taken from `seed_b`, the finest first.
+
+        Fine parts bring over textures and strokes, coarse ones shapes; the last picture is that of `seed_b` with the label.
+        label: of all; None: the one that `seed_a` draws. Raises NotOffered for a model without skip_latents, whose latent
+        enters at one place.
+        """
+        if self.sizes is None or not self.sizes.skip_latents:
+            raise NotOffered(
+                "this model's latent enters at one place; train one with skip_latents=True to mix pictures"
+            )
+        parts = self.sizes.parts
+        [coarse], [fine] = (self.latents(1, seed=seed, truncation=truncation) for seed in (seed_a, seed_b))
+        mixed = [
+            np.r_[coarse[:kept], fine[kept:]] for kept in (sum(parts[:count]) for count in range(len(parts), -1, -1))
+        ]
+        wanted = self.label_index(_as_name(label))
+        chosen = self._drawn(seed_a, truncation)[1] if wanted is None else wanted
+        return self._made(torch.from_numpy(np.stack(mixed)), [chosen] * len(mixed))
+
     def directions(self, k: int = 5) -> NDArray[np.float32]:
         """The `k` directions (k x latent) in which a latent's picture changes most, the strongest first (SeFa).
 
-        `model.decode(latents + 2 * model.directions()[0], label)` goes along the first. Raises NotOffered for a network
-        of your own whose first layer is not a Linear called `stem`.
+        `model.decode(latents + 2 * model.directions()[0], label)` goes along the first. Raises NotOffered for a model
+        with skip_latents, and for a network of your own whose first layer is not a Linear called `stem`.
         """
         stem = getattr(self.network, "stem", None)
+        if self.sizes is not None and self.sizes.skip_latents:
+            raise NotOffered(
+                "this model's latent enters at several places, so its directions have no one matrix; see mix"
+            )
         if not isinstance(stem, nn.Linear) or stem.in_features < self.latent:
             raise NotOffered(
                 f"{type(self.network).__name__} has no Linear called 'stem' that takes the latent, so its directions have "
@@ -226,6 +254,8 @@ class GAN(Generator[Image]):
         label: the picture's; None tries all. Raises DataError for a picture of another size than the model's.
         """
         _count("steps", steps, STEPS_LIMIT)
+        if not isinstance(image, Image):
+            raise DataError(f"image is a {type(image).__name__}; pass one aigc_sdk.Image", field="image")
         found = pictures([image], channels=self.shape[0], name="image")
         if found.pixels.shape[1:3] != self.shape[1:]:
             height, width = found.pixels.shape[1:3]
@@ -259,9 +289,9 @@ class GAN(Generator[Image]):
             sizes = self.sizes.model_dump(include=set(Sizes.model_fields)) if self.sizes else None
             config = {"model_type": "aigc_gan", "sizes": sizes, "own": own, "labels": self.labels}
             (path / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-            _write(self.network, path)
+            write(self.network, path)
             if self.critic is not None:
-                _write(self.critic, path / CRITIC)
+                write(self.critic, path / CRITIC)
 
     def to(self, device: Device) -> Self:
         """Move the model to `device`."""
@@ -320,7 +350,7 @@ class GAN(Generator[Image]):
 
     def _checked(self, latents: Any) -> Tensor:
         try:
-            given = torch.from_numpy(np.array(latents, np.float32))
+            given = torch.from_numpy(np.asarray(latents).astype(np.float32, casting="same_kind"))
         except (TypeError, ValueError) as error:
             raise InputError(f"latents are no array of numbers: {error}", field="latents") from error
         if given.ndim != 2 or given.shape[1] != self.latent or not len(given):
@@ -355,43 +385,6 @@ class GAN(Generator[Image]):
                 field="network",
             )
         return (1 if made.shape[1] == 1 else 3), int(made.shape[2]), int(made.shape[3])
-
-
-def _described(opened: folder.Folder) -> tuple[Sizes | None, int | None, tuple[str, ...]]:
-    """Sizes, or the latent of networks of somebody's own, and labels: what config.json says."""
-    config = opened.config()
-    labels, sizes, own = config.get("labels", []), config.get("sizes"), config.get("own")
-    if not isinstance(labels, list) or not all(isinstance(each, str) for each in labels):
-        raise CorruptFolder(f"{opened.path}: config.json has no list of labels")
-    if isinstance(own, dict) and isinstance(own.get("latent"), int):
-        return None, own["latent"], tuple(labels)
-    if not isinstance(sizes, dict):
-        raise CorruptFolder(f"{opened.path}: config.json describes no networks of a GAN")
-    try:
-        parsed = Sizes.parse("gan", sizes)
-    except OptionError as error:
-        raise CorruptFolder(f"{opened.path}: config.json describes no networks of a GAN: {error}") from error
-    if len(labels) != parsed.classes:
-        raise CorruptFolder(f"{opened.path}: config.json names {len(labels)} labels for {parsed.classes} classes")
-    return parsed, None, tuple(labels)
-
-
-def _fill(module: nn.Module, path: Path, device: str, dtype: torch.dtype) -> None:
-    """Give a module the weights in a folder, which must be just its own; a module on "meta" gets memory by that."""
-    expected = {name: tuple(each.shape) for name, each in module.state_dict().items()}
-    module.load_state_dict(read_weights(path, expected), assign=True)
-    module.to(device=device, dtype=dtype)
-
-
-def _write(module: nn.Module, path: Path) -> None:
-    from safetensors.torch import save_file
-
-    path.mkdir(exist_ok=True)
-    tensors = {
-        name: each.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, each in module.state_dict().items()
-    }
-    save_file(tensors, path / "model.safetensors")
 
 
 def _padded(some: Tensor, n: int) -> Tensor:

@@ -44,6 +44,9 @@ class Sizes(Options):
     upsampling: Literal["nearest", "transposed"] = Field(
         "nearest", description="how dcgan doubles the resolution: copies and a convolution, or a transposed convolution"
     )
+    skip_latents: bool = Field(
+        False, description="each block of resnet sees a part of the latent of its own, so that pictures can be mixed"
+    )
     spectral_norm: bool = Field(False, description="hold every layer of the critic to a Lipschitz constant of 1")
 
     @pydantic.model_validator(mode="after")
@@ -54,6 +57,10 @@ class Sizes(Options):
             raise ValueError("conditioning='batch_norm' needs labels; set classes, or leave conditioning out")
         if self.architecture == "resnet" and self.upsampling == "transposed":
             raise ValueError("upsampling='transposed' is of architecture='dcgan'; resnet copies its pixels")
+        if self.skip_latents and self.architecture != "resnet":
+            raise ValueError("skip_latents=True is of architecture='resnet'; leave it out, or set the architecture")
+        if len(self.parts) > self.latent:
+            raise ValueError(f"latent={self.latent}: with skip_latents each of {len(self.parts)} parts needs a number")
         return self
 
     @property
@@ -61,29 +68,39 @@ class Sizes(Options):
         """How often the side is halved down to 4 pixels."""
         return (self.size // BOTTOM).bit_length() - 1
 
+    @property
+    def parts(self) -> list[int]:
+        """How many numbers of the latent enter at each place: at the stem, then block by block, the coarsest first."""
+        count = 1 + self.halvings * self.depth if self.skip_latents else 1
+        return [self.latent // count + (index < self.latent % count) for index in range(count)]
+
 
 class GeneratorNetwork(nn.Module):
-    """Latents, and labels where there are any, to pictures in [-1, 1]."""
+    """Latents, and labels where there are any, to pictures in [-1, 1].
+
+    With `skip_latents` the stem sees the latent's first part, and each residual block the next (Brock et al. 2019).
+    """
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         widths = [sizes.width * min(8, 2**level) for level in reversed(range(sizes.halvings + 1))]
         beside = sizes.classes > 0 and sizes.conditioning == "input"
+        self.parts = sizes.parts
         self.embedding = nn.Embedding(sizes.classes, sizes.latent) if beside else None
-        self.stem = nn.Linear(sizes.latent * (2 if beside else 1), widths[0] * BOTTOM**2)
+        self.stem = nn.Linear(self.parts[0] + (sizes.latent if beside else 0), widths[0] * BOTTOM**2)
         self.blocks = nn.ModuleList(
             _residual_up(sizes, widths) if sizes.architecture == "resnet" else _up(sizes, widths)
         )
         self.last = nn.Conv2d(widths[-1], sizes.channels, 3, padding=1)
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        code = latents  # (n, latent)
+        code, *skipped = torch.split(latents, self.parts, 1)  # each (n, part)
         if self.embedding is not None:
-            code = torch.cat([latents, self.embedding(labels)], 1)  # (n, 2 latent)
+            code = torch.cat([code, self.embedding(labels)], 1)  # (n, part + latent)
         x = self.stem(code).unflatten(1, (-1, BOTTOM, BOTTOM))  # (n, c, 4, 4)
         x = x.contiguous(memory_format=torch.channels_last)  # which convolutions are faster in
-        for block in self.blocks:
-            x = block(x, labels)  # (n, c, h, w)
+        for index, block in enumerate(self.blocks):
+            x = block(x, labels, skipped[index]) if index < len(skipped) else block(x, labels)  # (n, c, h, w)
         return torch.tanh(self.last(x))  # (n, channels, size, size)
 
 
@@ -133,16 +150,24 @@ class ConditionalBatchNorm(nn.Module):
 
 
 class Activated(nn.Module):
-    """Batch norm and a rectifier: what stands before or after a convolution of the generator."""
+    """Batch norm and a rectifier: what stands before or after a convolution of the generator.
 
-    def __init__(self, sizes: Sizes, features: int) -> None:
+    part: numbers of the latent that scale and shift what the norm gives, beside the label.
+    """
+
+    def __init__(self, sizes: Sizes, features: int, part: int = 0) -> None:
         super().__init__()
         self.conditional = sizes.conditioning == "batch_norm"
         self.norm = ConditionalBatchNorm(features, sizes.classes) if self.conditional else nn.BatchNorm2d(features)
+        self.style = nn.Linear(part, 2 * features) if part else None
         self.slope = SLOPE if sizes.architecture == "dcgan" else 0.0
 
-    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        return F.leaky_relu(self.norm(x, labels) if self.conditional else self.norm(x), self.slope)
+    def forward(self, x: Tensor, labels: Tensor | None, part: Tensor | None = None) -> Tensor:
+        x = self.norm(x, labels) if self.conditional else self.norm(x)
+        if self.style is not None:
+            scale, shift = self.style(part)[:, :, None, None].chunk(2, 1)  # (n, c, 1, 1)
+            x = x * (1 + scale) + shift
+        return F.leaky_relu(x, self.slope)
 
 
 class Up(nn.Module):
@@ -168,19 +193,19 @@ class Up(nn.Module):
 class ResidualUp(nn.Module):
     """SNGAN's block of the generator, with or without doubling the resolution."""
 
-    def __init__(self, sizes: Sizes, before: int, after: int, *, doubles: bool) -> None:
+    def __init__(self, sizes: Sizes, before: int, after: int, part: int, *, doubles: bool) -> None:
         super().__init__()
         self.doubles = doubles
-        self.activated = nn.ModuleList([Activated(sizes, before), Activated(sizes, after)])
+        self.activated = nn.ModuleList([Activated(sizes, before, part), Activated(sizes, after, part)])
         self.first = nn.Conv2d(before, after, 3, padding=1)
         self.second = nn.Conv2d(after, after, 3, padding=1)
         self.shortcut = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
 
-    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        inner = self.activated[0](x, labels)
+    def forward(self, x: Tensor, labels: Tensor | None, part: Tensor | None = None) -> Tensor:
+        inner = self.activated[0](x, labels, part)
         if self.doubles:
             x, inner = _doubled(x), _doubled(inner)
-        inner = self.second(self.activated[1](self.first(inner), labels))
+        inner = self.second(self.activated[1](self.first(inner), labels, part))
         return cast(Tensor, self.shortcut(x) + inner)
 
 
@@ -228,9 +253,10 @@ def _up(sizes: Sizes, widths: list[int]) -> list[nn.Module]:
 
 def _residual_up(sizes: Sizes, widths: list[int]) -> list[nn.Module]:
     blocks: list[nn.Module] = []
+    parts = iter(sizes.parts[1:])
     for before, after in pairwise(widths):
-        blocks.append(ResidualUp(sizes, before, after, doubles=True))
-        blocks += [ResidualUp(sizes, after, after, doubles=False) for _ in range(sizes.depth - 1)]
+        blocks.append(ResidualUp(sizes, before, after, next(parts, 0), doubles=True))
+        blocks += [ResidualUp(sizes, after, after, next(parts, 0), doubles=False) for _ in range(sizes.depth - 1)]
     return [*blocks, Activated(sizes, widths[-1])]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import torch
+import torch.distributed
 from torch import Tensor, nn
 
 Critic: TypeAlias = Callable[[Tensor, Tensor | None], Tensor]
@@ -46,6 +47,9 @@ class LeCam:
     def __call__(self, real: Tensor, fake: Tensor) -> Tensor:
         """The penalty (n,) against the averages up to now; then these scores enter the averages."""
         scores = torch.stack([real.mean(), fake.mean()]).detach()
+        if torch.distributed.is_initialized():  # all processes keep the same averages, those of the whole batch
+            torch.distributed.all_reduce(scores)
+            scores /= torch.distributed.get_world_size()
         self.updates += 1
         decay = min(LECAM_DECAY, 1 - 1 / self.updates)  # at first a plain mean, so that the start at 0 does not count
         if self.updates == 1:

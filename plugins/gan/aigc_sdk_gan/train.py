@@ -243,8 +243,9 @@ class GANTrainer(TorchTrainer[GAN]):
             )
         if not self._named and len(found.names) != len(labels):
             shown = ", ".join(map(repr, found.names[:5])) + (", ..." if len(found.names) > 5 else "")
+            count = "one label" if len(found.names) == 1 else f"{len(found.names)} labels"
             raise DataError(
-                f"{name} has {len(found.names)} labels ({shown}), the model was made for {len(labels)}; make one with "
+                f"{name} has {count} ({shown}), the model was made for {len(labels)}; make one with "
                 f"classes={len(found.names) if len(found.names) > 1 else 0}",
                 field=name,
             )
@@ -260,9 +261,12 @@ class GANTrainer(TorchTrainer[GAN]):
         return found
 
     def _try_critic(self) -> None:
-        """Refuse a critic of the user's own that cannot read what the generator makes."""
+        """Refuse networks of the user's own that do not learn, and a critic that cannot read what the generator makes."""
         if self.model.sizes is not None:
             return
+        for name, network in self.networks.items():
+            if not any(each.requires_grad for each in network.parameters()):
+                raise InputError(f"the {name} {type(network).__name__} has no weights that can be trained", field=name)
         critic, shape = self.networks["critic"], self.model.shape
         labels = torch.zeros(2, dtype=torch.long, device=self.device) if self.model.labels else None
         try:

@@ -200,7 +200,7 @@ LATENTS = np.zeros((2, 6), np.float32)
         (lambda m: m.decode(np.zeros((2, 5)), 0), "latents", "(2, 5); give n x 6"),
         (lambda m: m.decode(np.full((1, 6), np.nan), 0), "latents", "NaN"),
         (lambda m: m.decode("latents", 0), "latents", "no array of numbers"),
-        (lambda m: m.decode(LATENTS), "label", "pass label=: Labels: cat"),
+        (lambda m: m.decode(LATENTS), "label", "pass label=. Labels: cat"),
         (lambda m: m.decode(LATENTS, ["cat"]), "label", "1 labels for 2 latents"),
         (lambda m: m.interpolate(0, 1, steps=0), "steps", "steps=0"),
         (lambda m: m.interpolate(0, 1, label="bird"), "label", "bird"),

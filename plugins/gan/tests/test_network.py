@@ -107,9 +107,9 @@ def test_orthogonal_weights_are_orthogonal_and_the_norms_stay() -> None:
     [
         ({"size": 12}, "size", "8, 16, 32, 64 or 128"),
         ({"channels": 2}, "channels", "1 or 3"),
-        ({"classes": 1}, None, "use 0 for pictures without labels"),
-        ({"classes": 0, "conditioning": "batch_norm"}, None, "set classes"),
-        ({"architecture": "resnet", "upsampling": "transposed"}, None, "is of architecture='dcgan'"),
+        ({"classes": 1}, "classes", "use 0 for pictures without labels"),
+        ({"classes": 0, "conditioning": "batch_norm"}, "conditioning", "set classes"),
+        ({"architecture": "resnet", "upsampling": "transposed"}, "upsampling", "is of architecture='dcgan'"),
         ({"latent": 0}, "latent", "greater than or equal to 1"),
         ({"widht": 3}, "widht", "Did you mean 'width'"),
     ],

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from aigc_sdk import calls, folder, runtime
 from aigc_sdk.artifacts import Image
-from aigc_sdk.errors import CorruptFolder, DataError, InputError, NotOffered, OptionError, suggestion
+from aigc_sdk.errors import CorruptFolder, DataError, InputError, MismatchedFolder, NotOffered, OptionError, suggestion
 from aigc_sdk.protocols import Device, DType, Generator, Job, Options, OptionsClass, Source, Step
 from aigc_sdk.training.images import pictures, to_images, to_tensor
 from aigc_sdk.weights import read_weights
@@ -80,7 +80,8 @@ class VAE(Generator[Image]):
     An image's `info["label"]` is its label. Methods take pictures as `aigc_sdk.training.images.pictures` reads them: an
     Image, a list of them, an array, a folder. Those of a folder or of a data set's name are brought to the model's size;
     all others must have it. Where the model has labels, pictures need theirs: in the data, or as `label`, one for all or
-    one each. network, sizes: what was built, and by what. labels: their names. fitted: the sampler of that name.
+    one each. An encoder and a decoder of your own stand in `VAE(GaussianNetwork(sizes, encoder, decoder), sizes=sizes)`.
+    network, sizes: what was built, and by what. labels: their names. fitted: the sampler of that name.
     """
 
     Options: ClassVar[OptionsClass] = Drawing
@@ -111,18 +112,27 @@ class VAE(Generator[Image]):
 
     @classmethod
     def open(
-        cls, source: Source = None, *, device: Device = "auto", dtype: DType = "float32", revision: str | None = None
+        cls,
+        source: Source = None,
+        *,
+        device: Device = "auto",
+        dtype: DType = "float32",
+        revision: str | None = None,
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
     ) -> Self:
         """Load a model: None or "default" for the one in this package, a folder, or a hub id.
 
-        dtype: "float32" or "bfloat16", to compute in. Raises FolderError, DeviceError or OptionError.
+        dtype: "float32" or "bfloat16", to compute in. encoder, decoder: modules of your own, where the folder is of such;
+        they get its weights. Raises FolderError, DeviceError or OptionError.
         """
         kind, place = runtime.dtype(dtype), runtime.device(device)
         default = source is None or source == "default"
         opened = folder.read(DEFAULT if default or source is None else source, backend="vae", revision=revision)
         sizes, labels, components = _described(opened)
+        _check_own(opened, encoder, decoder)
         with torch.device("meta"):
-            network = new_network(sizes)
+            network = new_network(sizes, encoder, decoder)
             fitted = Mixture(max(1, len(labels)), components, sizes.latent) if components else None
         with runtime.memory_errors(f"the model {opened.source}", "use a smaller model"):
             _fill(network, opened.path)
@@ -230,9 +240,14 @@ class VAE(Generator[Image]):
         """
         self._needs_gaussians("traverse")
         _count("steps", steps, calls.SAMPLES_LIMIT)
-        if not 0 < span <= 100:
+        if isinstance(span, bool) or not isinstance(span, int | float) or not 0 < span <= 100:
             raise OptionError(f"span={span!r}: give a number above 0, at most 100", field="span")
         chosen = range(self.latent) if latents is None else latents
+        if not isinstance(chosen, Sequence) or not len(chosen):
+            raise OptionError(
+                f"latents={latents!r}: give a list of numbers from 0 to {self.latent - 1}, or None for all",
+                field="latents",
+            )
         for each in chosen:
             if isinstance(each, bool) or not isinstance(each, int) or not 0 <= each < self.latent:
                 raise OptionError(f"latents holds {each!r}; the model has 0 to {self.latent - 1}", field="latents")
@@ -295,6 +310,7 @@ class VAE(Generator[Image]):
                 "model_type": "aigc_vae",
                 "sizes": self.sizes.model_dump(include=set(Sizes.model_fields)),
                 "labels": self.labels,
+                "own": isinstance(self.network, GaussianNetwork) and self.network.own,
                 "components": 0 if self.fitted is None else self.fitted.weights.shape[1],
             }
             (path / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
@@ -354,7 +370,8 @@ class VAE(Generator[Image]):
             its = [places[index] for index in found.labels]
         elif self.labels and needs_labels and isinstance(self.network, GaussianNetwork):
             raise OptionError(
-                f"{name} have no labels, and the model needs them; pass label=: {self._known()}", field="label"
+                f"{name}: the pictures have no labels, and the model needs them; pass label=. {self._known()}",
+                field="label",
             )
         else:
             return pixels, None
@@ -460,18 +477,21 @@ class VAE(Generator[Image]):
         """The label of each of `n`; label: one for all, or one each."""
         each: list[Label] = [cast(Label, label)] * n if np.ndim(cast(Any, label)) == 0 else [*cast(Any, label)]
         if len(each) != n:
-            raise InputError(f"{len(each)} labels for {n} {name}; pass one label, or one each", field="label")
+            raise InputError(f"{name}: {len(each)} labels for {n}; pass one label, or one each", field="label")
         chosen = [self.label_index(one) for one in each]
         if self.labels and isinstance(self.network, GaussianNetwork) and None in chosen:
-            raise OptionError(f"{name} have no labels of their own; pass label=: {self._known()}", field="label")
+            raise OptionError(f"{name}: some have no label of their own; pass label=. {self._known()}", field="label")
         return chosen
 
     def _checked(self, latents: Any) -> Tensor:
         network = self.network
         shape = (self.latent,) if isinstance(network, GaussianNetwork) else (self.sizes.grid, self.sizes.grid)
         try:
-            given = np.array(latents)
-            found = torch.from_numpy(given.astype(np.float32 if isinstance(network, GaussianNetwork) else np.int64))
+            given = np.asarray(latents)
+            if isinstance(network, GaussianNetwork):
+                found = torch.from_numpy(given.astype(np.float32, casting="same_kind"))
+            else:
+                found = torch.from_numpy(np.nan_to_num(given).astype(np.int64))
         except (TypeError, ValueError) as error:
             raise InputError(f"latents are no array of numbers: {error}", field="latents") from error
         if found.shape[1:] != shape or not len(found):
@@ -528,6 +548,18 @@ def _described(opened: folder.Folder) -> tuple[Sizes, tuple[str, ...], int]:
     if len(labels) != parsed.classes:
         raise CorruptFolder(f"{opened.path}: config.json names {len(labels)} labels for {parsed.classes} classes")
     return parsed, tuple(labels), components
+
+
+def _check_own(opened: folder.Folder, encoder: nn.Module | None, decoder: nn.Module | None) -> None:
+    """A folder of modules of somebody's own needs them, and another takes none."""
+    own, given = opened.config().get("own") is True, encoder is not None or decoder is not None
+    if own and not given:
+        raise MismatchedFolder(
+            f"{opened.path} has weights of modules that are not this package's; pass them: "
+            "aigc_sdk_vae.model.VAE.open(folder, encoder=..., decoder=...)"
+        )
+    if given and not own:
+        raise MismatchedFolder(f"{opened.path} is of this package's own modules; leave encoder and decoder out")
 
 
 def _fill(module: nn.Module, path: Path) -> None:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from aigc_sdk.errors import InputError
 from aigc_sdk.protocols import Options
 
 from .codebook import Codebook, CodePrior
@@ -20,6 +21,7 @@ from .likelihood import Bernoulli, GaussianPixels, LogisticPixels, PixelLikeliho
 
 BOTTOM = 4  # pixels; sides are halved while they are even and longer
 FEATURES = 128  # of a picture as a whole
+ACTIVATIONS: dict[str, type[nn.Module]] = {"silu": nn.SiLU, "relu": nn.ReLU, "tanh": nn.Tanh}
 PRECISE = 8.0  # largest size of a log variance: beyond it exp() tells nothing
 
 
@@ -38,6 +40,7 @@ class Sizes(Options):
     )
     width: int = Field(32, ge=1, le=4096, description="features at half resolution; of mlp: of each hidden layer")
     depth: int = Field(1, ge=0, le=16, description="blocks per resolution, or hidden layers; an mlp of 0 is linear")
+    activation: Literal["silu", "relu", "tanh"] = Field("silu", description="between the layers of an mlp")
     likelihood: Literal["gaussian", "logistic", "bernoulli"] = Field(
         "gaussian", description="of pixels: real numbers, 256 values (discretised logistic), or on and off"
     )
@@ -61,6 +64,12 @@ class Sizes(Options):
             )
         if self.architecture == "conv" and self.depth == 0:
             raise ValueError("depth=0 is of architecture='mlp'; convolutions need at least 1")
+        if self.architecture == "conv" and self.activation != "silu":
+            raise ValueError(f"activation={self.activation!r} is of architecture='mlp'; leave it out")
+        if self.likelihood == "bernoulli" and self.variance == "predicted":
+            raise ValueError(
+                "variance='predicted' is of gaussian and logistic pixels; leave it out, or change likelihood"
+            )
         if self.kind == "vq" and (self.architecture == "mlp" or self.prior == "vamp"):
             raise ValueError("kind='vq' needs architecture='conv', and learns a prior over codes of its own")
         if self.prior == "vamp" and self.pseudo_inputs < self.classes:
@@ -92,20 +101,33 @@ class Sizes(Options):
 
 
 class GaussianNetwork(nn.Module):
-    """A VAE: pictures to Gaussian latents and back. Where there are labels, all of it sees them (conditional VAE)."""
+    """A VAE: pictures to Gaussian latents and back. Where there are labels, all of it sees them (conditional VAE).
 
-    def __init__(self, sizes: Sizes) -> None:
+    encoder, decoder: modules of your own, in the place of those that `sizes` describe. An encoder takes pictures in
+    [-1, 1], n x channels x height x width, and features of their labels (n, latent) or None, and gives n x 2 latent: means,
+    then log variances. A decoder takes n x latent, beside which stand the features of labels, and gives what the likelihood
+    needs: a number per pixel, n x channels x height x width, or two with variance="predicted". Raises InputError for
+    modules that do not.
+    """
+
+    def __init__(self, sizes: Sizes, encoder: nn.Module | None = None, decoder: nn.Module | None = None) -> None:
         super().__init__()
+        self.own = encoder is not None or decoder is not None
         self.latent = sizes.latent
         self.likelihood = new_likelihood(sizes)
         beside = sizes.latent if sizes.classes else 0  # features of a label
         self.embedding = nn.Embedding(sizes.classes, beside) if beside else None
-        if sizes.architecture == "mlp":
-            self.encoder: nn.Module = MLPEncoder(sizes, beside)
-            self.decoder: nn.Module = MLPDecoder(sizes, beside, self.likelihood.per_pixel)
-        else:
-            self.encoder = ConvEncoder(sizes, beside)
-            self.decoder = ConvDecoder(sizes, beside, self.likelihood.per_pixel)
+        per_pixel, plain = self.likelihood.per_pixel, sizes.architecture == "mlp"
+        if encoder is not None:
+            _try("encoder", encoder, [sizes.shape, (beside,) if beside else None], (2 * sizes.latent,))
+        if decoder is not None:
+            outputs = (sizes.channels * per_pixel, sizes.size, sizes.size)
+            _try("decoder", decoder, [(sizes.latent + beside,)], outputs)
+        if encoder is None:
+            encoder = MLPEncoder(sizes, beside) if plain else ConvEncoder(sizes, beside)
+        if decoder is None:
+            decoder = MLPDecoder(sizes, beside, per_pixel) if plain else ConvDecoder(sizes, beside, per_pixel)
+        self.encoder, self.decoder = encoder, decoder
         self.prior: PseudoInputs | None = PseudoInputs(sizes) if sizes.prior == "vamp" else None
 
     def encode(self, pixels: Tensor, labels: Tensor | None) -> Gaussian:
@@ -194,9 +216,9 @@ class VQNetwork(nn.Module):
 Network = GaussianNetwork | VQNetwork
 
 
-def new_network(sizes: Sizes) -> Network:
-    """The network of these sizes, with torch's own first weights."""
-    return VQNetwork(sizes) if sizes.kind == "vq" else GaussianNetwork(sizes)
+def new_network(sizes: Sizes, encoder: nn.Module | None = None, decoder: nn.Module | None = None) -> Network:
+    """The network of these sizes, with torch's own first weights; `encoder`, `decoder`: see GaussianNetwork."""
+    return VQNetwork(sizes) if sizes.kind == "vq" else GaussianNetwork(sizes, encoder, decoder)
 
 
 def new_likelihood(sizes: Sizes) -> PixelLikelihood:
@@ -215,7 +237,9 @@ class MLPEncoder(nn.Module):
     def __init__(self, sizes: Sizes, beside: int) -> None:
         super().__init__()
         pixels = sizes.channels * sizes.size**2
-        self.layers = nn.Sequential(*_layers([pixels + beside, *[sizes.width] * sizes.depth, 2 * sizes.latent]))
+        self.layers = nn.Sequential(
+            *_layers([pixels + beside, *[sizes.width] * sizes.depth, 2 * sizes.latent], sizes.activation)
+        )
 
     def forward(self, pixels: Tensor, beside: Tensor | None) -> Tensor:
         flat = pixels.flatten(1)
@@ -229,7 +253,9 @@ class MLPDecoder(nn.Module):
         super().__init__()
         self.shape = (sizes.channels * per_pixel, sizes.size, sizes.size)
         outputs = sizes.channels * per_pixel * sizes.size**2
-        self.layers = nn.Sequential(*_layers([sizes.latent + beside, *[sizes.width] * sizes.depth, outputs]))
+        self.layers = nn.Sequential(
+            *_layers([sizes.latent + beside, *[sizes.width] * sizes.depth, outputs], sizes.activation)
+        )
 
     def forward(self, code: Tensor) -> Tensor:
         return cast(Tensor, self.layers(code)).view(-1, *self.shape)
@@ -262,12 +288,34 @@ class ConvDecoder(nn.Module):
         return cast(Tensor, self.body(_laid_out(x)))
 
 
-def _layers(widths: list[int]) -> list[nn.Module]:
-    """Linear layers with SiLU between them."""
+def _layers(widths: list[int], activation: str = "silu") -> list[nn.Module]:
+    """Linear layers with an activation between them."""
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
-        layers += [nn.SiLU()] * bool(layers) + [nn.Linear(before, after)]
+        layers += [ACTIVATIONS[activation]()] * bool(layers) + [nn.Linear(before, after)]
     return layers
+
+
+def _try(name: str, module: nn.Module, inputs: list[tuple[int, ...] | None], wanted: tuple[int, ...]) -> None:
+    """Refuse a module of the user's own that does not make `wanted` of each of two rows."""
+    own = next(module.parameters(), torch.zeros(()))
+    zeros = [None if shape is None else own.new_zeros(2, *shape) for shape in inputs]
+    taken = " and ".join("None" if shape is None else _by(2, *shape) for shape in inputs)
+    kind = f"{name} {type(module).__name__}"
+    try:
+        with torch.no_grad(), own.device:
+            made = module.eval()(*zeros)
+    except Exception as error:  # whatever a module of the user's own raises
+        raise InputError(
+            f"{kind} cannot be called with {taken}: {type(error).__name__}: {error}", field=name
+        ) from error
+    got = _by(*made.shape) if isinstance(made, Tensor) else type(made).__name__
+    if got != _by(2, *wanted):
+        raise InputError(f"{kind} makes {got} of {taken}; make {_by(2, *wanted)}", field=name)
+
+
+def _by(*shape: int) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _down(sizes: Sizes) -> list[nn.Module]:

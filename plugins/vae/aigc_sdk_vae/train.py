@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
@@ -25,7 +25,7 @@ from .network import GaussianNetwork, Sizes, VQNetwork, new_network
 from .objective import Objective
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
-FAST_SIZE = 32  # pixels; from here on bfloat16 is faster where the machine is fast at it
+Update = Annotated[int, Field(ge=1, le=1 << 40)]
 REMEDY = "choose a smaller batch_size"
 FITTED_ROWS = 10_000  # pictures that the sampler is fitted to, at most
 SHOWN = 8  # pictures in a row of a preview
@@ -62,19 +62,26 @@ class TrainingOptions(Augmentation):
     )
     learning_rate: float = Field(2e-3, gt=0, le=10, description="highest rate of AdamW")
     betas: tuple[Decay, Decay] = Field((0.9, 0.999), strict=False, description="decay of AdamW's two averages")
+    epsilon: float = Field(1e-8, gt=0, le=1, description="of AdamW, added to the root of the second average")
     weight_decay: float = Field(0.01, ge=0, le=1, description="of AdamW")
     schedule: Literal["constant", "linear", "cosine"] = Field("cosine", description="how the rate falls")
     warmup_steps: int = Field(0, ge=0, le=1 << 40, description="updates in which the rate rises from 0")
     hold: float = Field(0.0, ge=0, le=1, description="part of the run before the rate starts to fall")
     final_rate: float = Field(0.02, ge=0, le=1, description="the last rate, as part of the highest")
+    milestones: tuple[Update, ...] = Field(
+        (), strict=False, description="updates after each of which the rate is multiplied by milestone_factor"
+    )
+    milestone_factor: float = Field(0.1, gt=0, le=1, description="see milestones")
     clip_norm: float | None = Field(None, gt=0, description="longest gradient; None: any")
     ema_decay: float | None = Field(None, gt=0, lt=1, description="of a running average of the weights; None: none")
     precision: Precision = Field(
-        "auto", description="auto: bfloat16 from 32 pixels on where the machine is fast at it. Weights stay float32"
+        "auto", description="auto: bfloat16 where the machine is fast at it. Weights stay float32"
     )
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"milestones={self.milestones}: give each later than the one before")
         if self.batch_size == 1 and self.objective in ("tc", "wae"):
             raise ValueError(
                 f"objective={self.objective!r} compares the pictures of a batch; choose a batch_size above 1"
@@ -154,30 +161,27 @@ class VAETrainer(TorchTrainer[VAE]):
         for name, each in (("data", data), ("validation", validation)):
             if each is not None:
                 self._read[id(each)] = (each, self._pictures(each, name, fit.options))
+        if fit.options.objective == "tc" and len(self._pictures(data, "data", fit.options)) == 1:
+            raise DataError("data holds one picture; objective='tc' compares pictures, so give more", field="data")
 
     def run(self, data: Any, fit: Fit) -> Iterator[Step]:
         found, options = self._pictures(data, "data", fit.options), fit.options
         self._training, self.model.fitted = (found, options), None
         if not self._named:
             self._take_from_data(found, fit.seed)
-        loop = Loop(self, fit, rows=len(found), precision=self._precision(options))
+        loop = Loop(self, fit, rows=len(found), precision=options.precision)
         network = loop.trains(
             "network",
             torch.optim.AdamW(
                 self.networks["network"].parameters(),
                 options.learning_rate,
                 options.betas,
+                options.epsilon,
                 weight_decay=options.weight_decay,
                 fused=True,
             ),
             clip_norm=options.clip_norm,
-            schedule=schedule(
-                options.schedule,
-                fit.max_steps,
-                warmup_steps=options.warmup_steps,
-                hold=options.hold,
-                final=options.final_rate,
-            ),
+            schedule=_schedule(options, fit.max_steps),
             ema=options.ema_decay,
         )
         for step in loop:
@@ -294,8 +298,9 @@ class VAETrainer(TorchTrainer[VAE]):
             )
         if not self._named and len(found.names) != len(labels):
             shown = ", ".join(map(repr, found.names[:5])) + (", ..." if len(found.names) > 5 else "")
+            count = "one label" if len(found.names) == 1 else f"{len(found.names)} labels"
             raise DataError(
-                f"{name} has {len(found.names)} labels ({shown}), the model was made for {len(labels)}; make one with "
+                f"{name} has {count} ({shown}), the model was made for {len(labels)}; make one with "
                 f"classes={len(found.names) if len(found.names) > 1 else 0}",
                 field=name,
             )
@@ -326,8 +331,22 @@ class VAETrainer(TorchTrainer[VAE]):
                 field="free_bits",
             )
 
-    def _precision(self, options: TrainingOptions) -> Precision:
-        return "float32" if options.precision == "auto" and self.model.sizes.size < FAST_SIZE else options.precision
+
+def _schedule(options: TrainingOptions, max_steps: int) -> Callable[[int], float]:
+    """The run's schedule, and steps down after the milestones."""
+    smooth = schedule(
+        options.schedule,
+        max_steps,
+        warmup_steps=options.warmup_steps,
+        hold=options.hold,
+        final=options.final_rate,
+    )
+
+    def rate(update: int) -> float:
+        passed = sum(update > each for each in options.milestones)
+        return smooth(update) * options.milestone_factor**passed
+
+    return rate
 
 
 def _default(name: str) -> Any:

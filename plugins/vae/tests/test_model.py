@@ -209,7 +209,7 @@ BAD: list[tuple[Callable[[VAE], Any], type[AigcError], str]] = [
     (lambda model: VAETrainer.open("default", width=8, device="cpu"), OptionError, "only a new model takes sizes"),
     (lambda model: VAETrainer.open(dtype="bfloat16"), OptionError, "trained in float32"),
     (lambda model: train(PIXELS), DataError, "data has no labels.*classes=0"),
-    (lambda model: train((PIXELS, [0] * 60)), DataError, "data has 1 labels.*classes=0"),
+    (lambda model: train((PIXELS, [0] * 60)), DataError, "data has one label.*classes=0"),
     (lambda model: train(objective="tc", batch_size=1), OptionError, "batch_size above 1"),
     (lambda model: train(objective="iwae", beta=4.0), OptionError, "beta=4.*leave it out"),
     (lambda model: train(objective="wae", kl_warmup_steps=5), OptionError, "kl_warmup_steps=5.*leave it out"),
