@@ -111,6 +111,8 @@ def _kind(field: Any) -> tuple[Any, str | None, Callable[[Any], Any]]:
         return tuple[tuple(arguments)], None, tuple  # type: ignore[misc]
     if origin in (list, tuple) and len(inner) == 1 and inner <= {int, float, str}:
         return list[inner.pop()], None, origin  # type: ignore[misc]
+    if origin in (Union, types.UnionType) and str in arguments:
+        return str, "<text or JSON>", lambda text: _text_or_json(annotation, text)
     return str, "<JSON>", lambda text: pydantic.TypeAdapter(annotation).validate_json(text, strict=True)
 
 
@@ -123,6 +125,13 @@ def _bare(annotation: Any) -> tuple[Any, bool]:
         if len(inner) == 1:
             return _bare(inner[0])[0], True
     return annotation, False
+
+
+def _text_or_json(annotation: Any, text: str) -> Any:
+    """What a JSON list or object says; any other text is meant as it is."""
+    if not text.startswith(("[", "{")):
+        return text
+    return pydantic.TypeAdapter(annotation).validate_json(text, strict=True)
 
 
 def _scalar(kind: type[Any], text: str) -> Any:

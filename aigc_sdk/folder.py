@@ -39,7 +39,7 @@ JSON_DEPTH = 64
 NUMBER_LIMIT = 1 << 31  # no size in a model's configuration is larger
 LAYER_LIMIT = 2048
 CODE_KEYS = re.compile(
-    r"auto_map|custom_.*|trust_remote_code|.*attn_implementation.*|.*experts_implementation.*|kernel.*"
+    r"auto_map|custom_.*|trust_remote_code|.*attn_implementation.*|.*experts_implementation.*|kernel(?!_sizes?$).*"
 )
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(@[\w.-]+)?")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ INDEX = "model.safetensors.index.json"
 _SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\.safetensors")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _SHOWN = 3  # names in a message
+_SPECIAL = ("bos_token", "eos_token", "unk_token", "pad_token", "cls_token", "sep_token", "mask_token")
 
 
 def read_weights(path: Path, expected: Mapping[str, tuple[int, ...]] | None = None) -> dict[str, torch.Tensor]:
@@ -48,6 +49,23 @@ def shapes(path: Path) -> dict[str, tuple[int, ...]]:
     return found
 
 
+def read_file(file: Path, expected: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
+    """The tensors in one safetensors file, which must be just those `expected`; shapes are compared before bytes are read."""
+    _compare(file.parent, file_shapes(file), expected, file.name)
+    with _safetensors(file) as opened:
+        tensors = {name: opened.get_tensor(name) for name in expected}
+    _check_finite(file.parent, tensors)
+    return tensors
+
+
+def file_shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor in one safetensors file, from its header."""
+    if not file.is_file():
+        raise NotAModel(f"{printable(str(file.parent))} has no {file.name}")
+    with _safetensors(file) as opened:
+        return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
+
+
 def weight_files(path: Path) -> list[Path]:
     """The safetensors files of a model: one, or the shards that its index names."""
     shown = printable(str(path))
@@ -73,23 +91,33 @@ def weight_files(path: Path) -> list[Path]:
     return [path / shard for shard in shards]
 
 
-def load_transformers(folder: Folder, model_class: Any, **overrides: Any) -> PreTrainedModel:
+def load_transformers(
+    folder: Folder, model_class: Any, *, free: Callable[[str], bool] | None = None, **overrides: Any
+) -> PreTrainedModel:
     """A Hugging Face model from a checked folder, in evaluation mode, with the dtype of its file.
 
     model_class: a transformers auto class, such as AutoModelForCausalLM. overrides: configuration to set.
+    free: says of a weight's name whether it may be missing, left over or of another shape: of a new head, say, whose
+        first weights are then drawn from torch's global random state.
     The library is given a configuration and tensors, and never sees the folder: so nothing in it can choose code.
     Raises MismatchedFolder when weights are missing or left over, and CorruptFolder or UnsafeFolder otherwise.
     """
     config = _transformers_config(folder, overrides)
-    _check_size(folder, config, model_class)
+    _check_size(folder, config, model_class, free)
     tensors = read_weights(folder.path)
-    concrete = model_class._model_mapping[type(config)] if hasattr(model_class, "_model_mapping") else model_class
+    concrete = _concrete(model_class, config)
     dtype = next((each.dtype for each in tensors.values() if each.is_floating_point()), None)
     with foreign_errors(folder.path, "the weights do not make this model"), quiet():
         model, report = concrete.from_pretrained(
-            None, config=config, state_dict=tensors, output_loading_info=True, dtype=dtype, attn_implementation="sdpa"
+            None,
+            config=config,
+            state_dict=tensors,
+            output_loading_info=True,
+            dtype=dtype,
+            attn_implementation=_attention(model_class, config),
+            ignore_mismatched_sizes=free is not None,
         )
-    _check_report(folder.path, report)
+    _check_report(folder.path, report, free)
     return model.eval()  # type: ignore[no-any-return]
 
 
@@ -102,7 +130,7 @@ def load_tokenizer(folder: Folder) -> PreTrainedTokenizerFast:
             f"{printable(str(folder.path))} has no tokenizer.json; save the tokenizer again with transformers 5"
         )
     settings = folder.config("tokenizer_config.json") if folder.has("tokenizer_config.json") else {}
-    special = {key: _token(settings.get(key)) for key in ("bos_token", "eos_token", "unk_token", "pad_token")}
+    special = {key: _token(settings.get(key)) for key in _SPECIAL}
     longest = settings.get("model_max_length")
     read_json(folder.path / "tokenizer.json")
     with foreign_errors(folder.path, "tokenizer.json is no tokenizer"):
@@ -112,6 +140,19 @@ def load_tokenizer(folder: Folder) -> PreTrainedTokenizerFast:
             **{key: value for key, value in special.items() if value is not None},
             **({"model_max_length": longest} if isinstance(longest, int) else {}),
         )
+
+
+def token_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], *, special: bool = False) -> list[list[int]]:
+    """All tokens of each text, with the special ones that the tokenizer puts around it if asked for.
+
+    A tokenizer keeps the padding and truncation of its last use, or of its file; they are switched off first.
+    """
+    backend = tokenizer.backend_tokenizer
+    if backend.padding is not None:
+        backend.no_padding()
+    if backend.truncation is not None:
+        backend.no_truncation()
+    return [each.ids for each in backend.encode_batch_fast(list(texts), add_special_tokens=special)]
 
 
 @contextmanager
@@ -134,12 +175,14 @@ def _safetensors(file: Path) -> Iterator[Any]:
         yield opened
 
 
-def _compare(path: Path, found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
+def _compare(
+    path: Path, found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], file: str = SINGLE
+) -> None:
     shown = printable(str(path))
     missing, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
     if missing or extra:
         parts = [f"misses {_some(missing)}"] * bool(missing) + [f"has unexpected {_some(extra)}"] * bool(extra)
-        raise MismatchedFolder(f"{shown}: {SINGLE} {' and '.join(parts)}; it is not of this configuration")
+        raise MismatchedFolder(f"{shown}: {file} {' and '.join(parts)}; it is not of this configuration")
     for name, shape in expected.items():
         if tuple(found[name]) != tuple(shape):
             raise MismatchedFolder(
@@ -168,7 +211,16 @@ def _transformers_config(folder: Folder, overrides: Mapping[str, Any]) -> Any:
         return AutoConfig.for_model(kind, **found)
 
 
-def _check_size(folder: Folder, config: Any, model_class: Any) -> None:
+def _concrete(model_class: Any, config: Any) -> Any:
+    return model_class._model_mapping[type(config)] if hasattr(model_class, "_model_mapping") else model_class
+
+
+def _attention(model_class: Any, config: Any) -> str:
+    """torch's own attention; models without attention, such as ResNet, refuse it."""
+    return "sdpa" if getattr(_concrete(model_class, config), "_supports_sdpa", False) else "eager"
+
+
+def _check_size(folder: Folder, config: Any, model_class: Any, free: Callable[[str], bool] | None) -> None:
     """Refuse, before anything is allocated, a configuration whose model is larger than the weights that are there."""
     import math
 
@@ -176,22 +228,26 @@ def _check_size(folder: Folder, config: Any, model_class: Any) -> None:
 
     there = sum(map(math.prod, shapes(folder.path).values()))
     with foreign_errors(folder.path, "config.json describes no model"), torch.device("meta"), quiet():
-        needed = sum(each.numel() for each in model_class.from_config(config, attn_implementation="sdpa").parameters())
+        made = model_class.from_config(config, attn_implementation=_attention(model_class, config))
+        named = made.named_parameters()
+        needed = sum(each.numel() for name, each in named if free is None or not free(name))
     if needed > there:
         raise MismatchedFolder(
             f"{printable(str(folder.path))}: config.json describes a model of {needed:,} weights, the files hold {there:,}"
         )
 
 
-def _check_report(path: Path, report: Mapping[str, Any]) -> None:
+def _check_report(path: Path, report: Mapping[str, Any], free: Callable[[str], bool] | None) -> None:
     shown = printable(str(path))
-    for key, what in (("missing_keys", "misses"), ("unexpected_keys", "has unexpected")):
-        if report.get(key):
-            raise MismatchedFolder(f"{shown}: the model {what} the weights {_some(sorted(map(str, report[key])))}")
-    if report.get("mismatched_keys"):
-        raise MismatchedFolder(
-            f"{shown}: weights of another shape than config.json says: {_some(sorted(map(str, report['mismatched_keys'])))}"
-        )
+    for key, what in (
+        ("missing_keys", "misses the weights"),
+        ("unexpected_keys", "has unexpected weights"),
+        ("mismatched_keys", "has weights of another shape than config.json says"),
+    ):
+        names = [str(each[0] if isinstance(each, tuple) else each) for each in report.get(key) or ()]
+        wrong = sorted(each for each in names if free is None or not free(each))
+        if wrong:
+            raise MismatchedFolder(f"{shown}: the model {what}: {_some(wrong)}")
     if report.get("error_msgs"):
         raise CorruptFolder(f"{shown}: {printable(str(report['error_msgs'][0]))}")
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from aigc_sdk.errors import DataError, printable
+from aigc_sdk.weights import token_ids
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -176,19 +177,6 @@ class Tokens:
     """Where each document stops."""
     size: int
     """Bytes of UTF-8 of the learned text."""
-
-
-def token_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], *, special: bool = False) -> list[list[int]]:
-    """All tokens of each text, with the special ones that the tokenizer puts around it if asked for.
-
-    A tokenizer keeps the padding and truncation of its last use, or of its file; they are switched off first.
-    """
-    backend = tokenizer.backend_tokenizer
-    if backend.padding is not None:
-        backend.no_padding()
-    if backend.truncation is not None:
-        backend.no_truncation()
-    return [each.ids for each in backend.encode_batch_fast(list(texts), add_special_tokens=special)]
 
 
 def encode(found: Iterable[Document], tokenizer: PreTrainedTokenizerFast, name: str = "data") -> Tokens:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field, field_validator, model_validator
@@ -19,6 +19,8 @@ from .engine import engine_for
 from .sampling import NotFinite, Sampler
 
 if TYPE_CHECKING:
+    from aigc_sdk.adapters.manager import Names
+
     from .model import GPT2
 
 REMEDY = "ask for fewer samples at a time or fewer tokens"
@@ -45,6 +47,11 @@ class Decoding(Options):
         "error", description="a prompt too long for the context: refuse it, or drop its beginning"
     )
 
+    adapter: str | Annotated[tuple[str | None, ...], Field(strict=False)] | None = Field(
+        None,
+        description="the adapter to write with, or one per prompt (None: the model alone); None: the one in use",
+    )
+
     @field_validator("stop", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
@@ -65,16 +72,23 @@ class Decoding(Options):
 
 
 def decode(
-    model: GPT2, options: Decoding, samples: Sequence[int], prompts: Sequence[Sequence[int]], seeds: Sequence[int]
+    model: GPT2,
+    options: Decoding,
+    samples: Sequence[int],
+    prompts: Sequence[Sequence[int]],
+    seeds: Sequence[int],
+    adapters: Sequence[str | None],
 ) -> Iterator[list[Text]]:
     """The chunks of each decoding step, for items that are decoded together; a row that is finished leaves the batch.
 
-    samples: the numbers of the items. Items next to each other with one prompt read it once.
+    samples: the numbers of the items. Items next to each other with one prompt read it once. adapters: of each item.
     """
     guard = partial(runtime.memory_errors, f"decoding {len(samples)} texts at once", REMEDY)
-    engine, sampler = engine_for(model.network), Sampler(options, prompts, seeds, model.ends)
+    sampler = Sampler(options, prompts, seeds, model.ends)
     rows = [_Row(model, sample, prompt, options.stop) for sample, prompt in zip(samples, prompts, strict=True)]
     distinct, sources = _distinct(prompts)
+    with model.adapters.using(_alike([adapters[sources.index(place)] for place in range(len(distinct))])):
+        engine = engine_for(model.network)
     with guard():
         logits = engine.prefill(distinct, options.max_new_tokens)
         if len(distinct) < len(rows):
@@ -93,6 +107,11 @@ def decode(
             engine.select(going)
         with guard():
             logits = engine.step(tokens)
+
+
+def _alike(adapters: Sequence[str | None]) -> Names:
+    """One adapter for all where it is one: nothing is then done row by row."""
+    return adapters[0] if len(set(adapters)) == 1 else tuple(adapters)
 
 
 def _distinct(prompts: Sequence[Sequence[int]]) -> tuple[list[Sequence[int]], list[int]]:

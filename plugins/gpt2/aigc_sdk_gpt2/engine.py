@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.nn import functional as F
+
+from aigc_sdk.adapters import Adapters
+from aigc_sdk.adapters.hooks import LayerHook
+from aigc_sdk.adapters.manager import Names
+from aigc_sdk.adapters.virtual import VirtualTokens
 
 from .network import is_plain_gpt2
 
@@ -27,8 +32,14 @@ class Engine(ABC):
     """Decodes one batch. Its rows are prompts of any lengths; no row's logits depend on another row.
 
     `prefill` comes first; then `step` and `select` in any order. Nothing is computed before it is asked for, and no
-    state outlives the engine. `torch.inference_mode` is entered and left within each call.
+    state outlives the engine. `torch.inference_mode` is entered and left within each call. The adapters that are in use
+    when an engine is made, one for all rows or one for each, stay its own.
     """
+
+    def __init__(self, network: PreTrainedModel) -> None:
+        self.network = network
+        self.adapters = Adapters.of(network)
+        self.names = self.adapters.current
 
     @abstractmethod
     def prefill(self, prompts: Sequence[Sequence[int]], room: int) -> torch.Tensor:
@@ -41,10 +52,12 @@ class Engine(ABC):
     @abstractmethod
     def select(self, rows: Sequence[int]) -> None:
         """Go on with these rows in this order; a row that is named twice goes on twice, one that is not is dropped."""
+        if isinstance(self.names, tuple):
+            self.names = tuple(self.names[row] for row in rows)
 
 
 def engine_for(network: PreTrainedModel) -> Engine:
-    """The fastest engine that computes what `network` does."""
+    """The fastest engine that computes what `network` does, with the adapters that are in use now."""
     return PlainGPT2(network) if PlainGPT2.runs(network) else HuggingFace(network)
 
 
@@ -60,8 +73,8 @@ class HuggingFace(Engine):
     """Through the model's own forward pass and cache; shorter prompts are padded on the left and masked."""
 
     def __init__(self, network: PreTrainedModel) -> None:
+        super().__init__(network)
         takes = inspect.signature(network.forward).parameters
-        self.network = network
         self._takes_positions = "position_ids" in takes
         self._cache_name = "cache" if "cache" in takes else "past_key_values"  # the name before transformers 5.24
         self._fixed = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
@@ -84,20 +97,22 @@ class HuggingFace(Engine):
 
     @torch.inference_mode()
     def select(self, rows: Sequence[int]) -> None:
+        super().select(rows)
         index = torch.tensor(rows, device=self.network.device)
         self._cache.batch_select_indices(index)
         self._mask, self._positions = self._mask[index], self._positions[index]
 
     def _forward(self, tokens: torch.Tensor) -> torch.Tensor:
         positions = {"position_ids": self._positions} if self._takes_positions else {}
-        made = self.network(
-            input_ids=tokens,
-            attention_mask=self._mask if self._ragged else None,
-            use_cache=True,
-            **{self._cache_name: self._cache},
-            **positions,
-            **self._fixed,
-        )
+        with self.adapters.using(self.names):
+            made = self.network(
+                input_ids=tokens,
+                attention_mask=self._mask if self._ragged else None,
+                use_cache=True,
+                **{self._cache_name: self._cache},
+                **positions,
+                **self._fixed,
+            )
         logits: torch.Tensor = made.logits[:, -1]
         return logits
 
@@ -110,18 +125,24 @@ class PlainGPT2(Engine):
     """
 
     def __init__(self, network: PreTrainedModel) -> None:
+        super().__init__(network)
         body: Any = network.transformer
-        self.network = network
-        self._layers = [_Layer.of(each) for each in body.h]
+        changed = {name: LayerHook(self.adapters, name) for name in self.adapters.changed}
+        self._layers = [_Layer.of(each, changed, f"transformer.h.{place}.") for place, each in enumerate(body.h)]
         self._tokens, self._positions = body.wte.weight, body.wpe.weight
         self._norm = body.ln_f
         self._heads = network.config.n_head
 
     @staticmethod
     def runs(network: PreTrainedModel) -> bool:
-        """Whether `network` is a GPT-2 that nobody has changed, by adapters or by hooks."""
-        return is_plain_gpt2(network) and not any(
-            each._forward_hooks or each._forward_pre_hooks for each in network.modules()
+        """Whether `network` is a GPT-2 that nobody has changed, by hooks that are not our adapters'."""
+        hooks = [
+            hook
+            for each in network.modules()
+            for hook in (*each._forward_hooks.values(), *each._forward_pre_hooks.values())
+        ]
+        return is_plain_gpt2(network) and all(
+            isinstance(getattr(hook, "__self__", None), LayerHook | VirtualTokens) for hook in hooks
         )
 
     @torch.inference_mode()
@@ -142,16 +163,22 @@ class PlainGPT2(Engine):
         self._length += 1
         x = self._tokens[tokens.to(self.network.device)] + self._positions[self._last]  # rows x width
         seen = None if self._seen is None else self._seen[..., : self._length]
+        with self.adapters.using(self.names):
+            return self._logits(self._stepped(x, seen))
+
+    def _stepped(self, x: torch.Tensor, seen: torch.Tensor | None) -> torch.Tensor:
+        """One token of every row through all layers: rows x width."""
         for layer, cache in zip(self._layers, self._cache, strict=True):
             query, *new = layer.heads(x, self._heads).unsqueeze(3).unbind(1)  # each rows x heads x 1 x head width
             cache[:, :, :, self._length - 1 : self._length] = torch.stack(new)
             keys, values = cache[:, :, :, : self._length]
             mixed = F.scaled_dot_product_attention(query, keys, values, seen, scale=layer.scaling)
             x = layer.rest(x, mixed.flatten(1))
-        return self._logits(x)
+        return x
 
     @torch.inference_mode()
     def select(self, rows: Sequence[int]) -> None:
+        super().select(rows)
         index = torch.tensor(rows, device=self.network.device)
         self._last = self._last[index]
         self._seen = None if self._seen is None else self._seen[index]
@@ -172,12 +199,16 @@ class PlainGPT2(Engine):
         places = torch.cat([torch.arange(len(each), device=device) for each in prompts])
         x = self._tokens[tokens] + self._positions[places]  # tokens x width
         ends = torch.tensor([len(each) for each in prompts], device=device).cumsum(0) - 1
+        of_rows = self.names[first : first + len(prompts)] if isinstance(self.names, tuple) else self.names
+        of_tokens = _spread(of_rows, map(len, prompts))
         for layer, cache in zip(self._layers, self._cache, strict=True):
-            qkv = layer.heads(x, self._heads)
+            with self.adapters.using(of_tokens):
+                qkv = layer.heads(x, self._heads)
             mixed = self._attend(layer, qkv, prompts, cache[:, first : first + len(prompts)])
             if layer is self._layers[-1]:  # only what follows the last tokens is asked for
-                x, mixed = x[ends], mixed[ends]
-            x = layer.rest(x, mixed)
+                x, mixed, of_tokens = x[ends], mixed[ends], of_rows
+            with self.adapters.using(of_tokens):
+                x = layer.rest(x, mixed)
         return self._logits(x)
 
     def _attend(
@@ -222,9 +253,14 @@ class _Norm(NamedTuple):
 class _Linear(NamedTuple):
     weight: torch.Tensor
     bias: torch.Tensor
+    hook: LayerHook | None
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.addmm(self.bias, x, self.weight)
+        if self.hook is None:
+            return torch.addmm(self.bias, x, self.weight)
+        changed = self.hook.before(None, (x,))
+        x = x if changed is None else changed
+        return self.hook.after(None, (x,), torch.addmm(self.bias, x, self.weight))
 
 
 class _Layer(NamedTuple):
@@ -240,10 +276,12 @@ class _Layer(NamedTuple):
     narrow: _Linear
 
     @classmethod
-    def of(cls, block: Any) -> _Layer:
+    def of(cls, block: Any, changed: Mapping[str, LayerHook], stem: str) -> _Layer:
         norms = [_Norm(each.weight, each.bias, each.eps) for each in (block.ln_1, block.ln_2)]
-        modules = (block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj)
-        qkv, mix, widen, narrow = [_Linear(each.weight, each.bias) for each in modules]
+        modules = {name: block.get_submodule(name) for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")}
+        qkv, mix, widen, narrow = [
+            _Linear(each.weight, each.bias, changed.get(stem + name)) for name, each in modules.items()
+        ]
         return cls(norms[0], qkv, mix, block.attn.scaling, norms[1], widen, _act(block.mlp.act), narrow)
 
     def heads(self, x: torch.Tensor, heads: int) -> torch.Tensor:
@@ -262,6 +300,13 @@ def _act(act: Any) -> Callable[[torch.Tensor], torch.Tensor]:
     if isinstance(act, GELUTanh | NewGELUActivation):  # one function under two names; torch has it in one pass
         return lambda x: F.gelu(x, approximate="tanh")
     return act  # type: ignore[no-any-return]
+
+
+def _spread(names: Names, lengths: Iterable[int]) -> Names:
+    """The adapter of each row, for each of its tokens."""
+    if not isinstance(names, tuple):
+        return names
+    return tuple(name for name, length in zip(names, lengths, strict=True) for _ in range(length))
 
 
 def _portions(sizes: Sequence[int]) -> list[tuple[int, int]]:

@@ -17,8 +17,8 @@ from aigc_sdk.artifacts import Text
 from aigc_sdk.errors import DataError, OptionError
 from aigc_sdk.protocols import Device, DType, Evaluator, Exam, Options, OptionsClass, Report, Score, Source, Step
 from aigc_sdk.statistics import bootstrap
+from aigc_sdk.weights import token_ids
 
-from .data import token_ids
 from .model import GPT2
 from .score import logprobs
 
@@ -108,7 +108,7 @@ class Perplexity(Evaluator):
         return self._report(exam.options, context, stride, nats, counts, sizes)
 
     def _sizes(self, options: Windows) -> tuple[int, int]:
-        longest: int = self.model.network.config.max_position_embeddings
+        longest = self.model.context
         context = options.context or min(longest, CONTEXT_LIMIT)
         if context > longest:
             raise OptionError(f"context={context}: the model reads at most {longest} tokens", field="context")

@@ -27,10 +27,10 @@ class _SummedCrossEntropy(torch.autograd.Function):
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
         matrix = weight.to(dtype)
-        learns = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        hidden_learns, weight_learns, _ = ctx.needs_input_grad
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
-        hidden_grad = torch.empty_like(hidden) if learns else None
-        weight_grad = torch.zeros_like(weight) if learns else None
+        hidden_grad = torch.empty_like(hidden) if hidden_learns else None
+        weight_grad = torch.zeros_like(weight) if weight_learns else None  # a weight beside an adapter does not learn
         size = max(1, CHUNK.get(device, CHUNK["cuda"]) // len(weight))
         with torch.autocast(device, enabled=False):
             for start in range(0, len(hidden), size):
@@ -40,21 +40,22 @@ class _SummedCrossEntropy(torch.autograd.Function):
                 answers = answers.masked_fill(unused[:, 0], 0)[:, None]
                 scores = (rows @ matrix.T).float().log_softmax(-1)
                 total -= scores.gather(1, answers).masked_fill_(unused, 0).sum()
-                if hidden_grad is None or weight_grad is None:
+                if not (hidden_learns or weight_learns):
                     continue
                 slope = scores.exp_()  # d loss / d logits = softmax - one-hot
                 slope.scatter_add_(1, answers, torch.full_like(answers, -1, dtype=slope.dtype))
                 slope = slope.masked_fill_(unused, 0).to(dtype)
-                hidden_grad[part] = slope @ matrix
-                _add_product(weight_grad, slope.T, rows)
-        if learns:
-            ctx.save_for_backward(hidden_grad, weight_grad)
+                if hidden_grad is not None:
+                    hidden_grad[part] = slope @ matrix
+                if weight_grad is not None:
+                    _add_product(weight_grad, slope.T, rows)
+        ctx.save_for_backward(hidden_grad, weight_grad)
         return total
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        hidden_grad, weight_grad = ctx.saved_tensors
-        return hidden_grad * grads[0], weight_grad * grads[0], None
+        found = (None if each is None else each * grads[0] for each in ctx.saved_tensors)
+        return (*found, None)
 
 
 def _add_product(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from aigc_sdk import folder, runtime
+from aigc_sdk.adapters import Adapters
+from aigc_sdk.adapters.files import base_of, is_adapter
 from aigc_sdk.artifacts import Text
-from aigc_sdk.errors import ContextOverflow, InputError, OptionError, PromptError
+from aigc_sdk.errors import ContextOverflow, InputError, MediaError, NotAModel, OptionError, PromptError, printable
 from aigc_sdk.protocols import Device, DType, Generator, Job, OptionsClass, Source, Step
-from aigc_sdk.weights import load_tokenizer, load_transformers, quiet
+from aigc_sdk.weights import load_tokenizer, load_transformers, quiet, token_ids
 
-from .data import token_ids
 from .decode import Decoding, decode
 from .engine import cache_bytes
 from .score import TokenScores, logprobs
@@ -55,6 +58,7 @@ class GPT2(Generator[Text]):
         self.device = device
         self.dtype = dtype
         self.source = source
+        self._adapter_sources: dict[str, str] = {}
         self._tokenised: tuple[Job, list[list[int]]] | None = None
 
     @classmethod
@@ -63,11 +67,14 @@ class GPT2(Generator[Text]):
     ) -> Self:
         """Load a model: None or "default" for the one in this package, a folder, or a hub id.
 
+        An adapter's folder opens the model that it was trained beside, with the adapter in use.
         dtype: "float32" or "bfloat16", to compute in. Raises FolderError, DeviceError or OptionError.
         """
         kind, place = runtime.dtype(dtype), runtime.device(device)
         default = source is None or source == "default"
         opened = folder.read(DEFAULT if default or source is None else source, backend="gpt2", revision=revision)
+        if is_adapter(opened):
+            return cls._open_adapter(opened, device, dtype)
         from transformers import AutoModelForCausalLM
 
         tokenizer = load_tokenizer(opened)
@@ -79,28 +86,112 @@ class GPT2(Generator[Text]):
             network.generation_config.eos_token_id = ends
         return cls(network, tokenizer, device=place, dtype=dtype, source="" if default else opened.source)
 
+    @classmethod
+    def _open_adapter(cls, opened: folder.Folder, device: Device, dtype: DType) -> Self:
+        base = base_of(opened)
+        try:
+            model = cls.open(base or None, device=device, dtype=dtype)
+        except NotAModel as error:
+            raise NotAModel(
+                f"{printable(str(opened.path))} is an adapter of the model {printable(base)!r}, which is not there: {error}. "
+                "Open that model from where it is, and use its add_adapter"
+            ) from error
+        model.use_adapter(model.add_adapter(opened))
+        return model
+
     @property
     def context(self) -> int:
-        """The longest sequence that the model can hold, in tokens."""
-        return int(self.network.config.max_position_embeddings)
+        """The longest sequence that the model can hold, in tokens, with the adapter that is in use."""
+        return self._context(self.adapter)
+
+    @property
+    def adapters(self) -> Adapters:
+        """The adapters of the model's network, by name."""
+        return Adapters.of(self.network)
+
+    @property
+    def adapter(self) -> str | None:
+        """The adapter in use, or None."""
+        found = self.adapters.in_use
+        return found if isinstance(found, str) else None
+
+    def add_adapter(self, source: str | Path | folder.Folder, name: str | None = None) -> str:
+        """Load an adapter from its folder, or a hub id, and return its name: the one that it was saved with, or `name`.
+
+        Adapters of peft open too. It changes nothing before it is used: by `use_adapter`, or by `generate(adapter=...)`.
+        Raises MismatchedFolder for the adapter of another model, and OptionError for a name that is taken.
+        """
+        opened = source if isinstance(source, folder.Folder) else folder.read(source, backend="gpt2")
+        name = self.adapters.load(opened, name, backend="gpt2")
+        self._adapter_sources[name] = opened.source
+        return name
+
+    def use_adapter(self, name: str | None) -> None:
+        """Write with an adapter from now on; None: with the model alone."""
+        if name is not None and not isinstance(name, str):
+            raise OptionError(f"name={name!r}: give the name of an adapter, or None", field="name")
+        self.adapters.use(name)
+
+    def remove_adapter(self, name: str) -> None:
+        """Forget an adapter."""
+        self.adapters.remove(name)
+        self._adapter_sources.pop(name, None)
+
+    def merge_adapter(self, name: str | None = None) -> None:
+        """Make an adapter, by default the one in use, part of the model's weights, which `save` then writes as a model.
+
+        Raises NotOffered for methods that cannot be merged: bottlenecks, prompts and prefixes.
+        """
+        name = self.adapter if name is None else name
+        if name is None:
+            raise OptionError("no adapter is in use; name the one to merge", field="name")
+        self.adapters.merge(name)
+        self._adapter_sources.pop(name, None)
 
     def check(self, job: Job) -> None:
-        """Refuse prompts that leave no room for `max_new_tokens`."""
+        """Refuse prompts that leave no room for `max_new_tokens`, and adapters that are not there."""
         self._tokenised = (job, self._prompts(job))
 
     def fingerprint(self) -> str:
-        """A digest of the weights as they are now."""
-        return runtime.fingerprint(self.network)
+        """A digest of the weights as they are now, with those of the adapter in use."""
+        own = runtime.fingerprint(self.network)
+        if self.adapter is None:
+            return own
+        return hashlib.sha256(f"{own} {self.adapters.fingerprint(self.adapter)}".encode()).hexdigest()
+
+    def identity(self, job: Job) -> dict[str, Any]:
+        """The model's source and fingerprint, and those of the adapters that the job uses."""
+        used = sorted({each for each in (*self._adapters(job), self.adapter) if each is not None})
+        if not used:
+            return super().identity(job)
+        adapters = {
+            name: {"source": self._adapter_sources.get(name, ""), "fingerprint": self.adapters.fingerprint(name)}
+            for name in used
+        }
+        return {**super().identity(job), "adapters": adapters, "adapter": self.adapter}
+
+    def restore(self, identity: Mapping[str, Any]) -> None:
+        """Load the adapters that `identity` names. Raises MediaError for those that were never in a folder."""
+        adapters = identity.get("adapters") or {}
+        for name, of in adapters.items():
+            source = of.get("source") if isinstance(of, Mapping) else None
+            if not source:
+                raise MediaError(f"the text was written with the adapter {printable(name)!r}, which had not been saved")
+            if name not in self.adapters:
+                self.add_adapter(source, name)
+        if adapters:
+            self.use_adapter(identity.get("adapter"))
 
     def run(self, job: Job) -> Iterator[Text]:
         """Decode all items, a group at a time."""
         kept, self._tokenised = self._tokenised, None
         prompts = kept[1] if kept is not None and kept[0].prompts is job.prompts else self._prompts(job)
         rows, seeds = [prompts[index // job.n] for index in range(len(job))], job.seeds
+        names = [each for each in self._adapters(job) for _ in range(job.n)]
         groups, most = list(self._groups(rows, job.options.max_new_tokens)), job.options.max_new_tokens
         for number, (start, stop) in enumerate(groups):
-            done = number * most
-            for chunks in decode(self, job.options, range(start, stop), rows[start:stop], seeds[start:stop]):
+            done, part = number * most, slice(start, stop)
+            for chunks in decode(self, job.options, range(start, stop), rows[part], seeds[part], names[part]):
                 done += 1
                 job.on_step(Step(done, len(groups) * most))
                 yield from chunks
@@ -128,7 +219,10 @@ class GPT2(Generator[Text]):
         ]
 
     def save(self, folder_: str | Path) -> None:
-        """Write a model folder, which plain transformers opens too."""
+        """Write a model folder, which plain transformers opens too; or, with an adapter in use, the adapter's, for peft."""
+        if self.adapter is not None:
+            self.adapters.save(self.adapter, folder_, backend="gpt2", base=self._lasting_source())
+            return
         with folder.writing(folder_, backend="gpt2", role="generator", fingerprint=self.fingerprint()) as path:
             with quiet():
                 self.network.save_pretrained(path)
@@ -139,6 +233,7 @@ class GPT2(Generator[Text]):
         self.device = runtime.device(device)
         network: Any = self.network
         network.to(self.device)
+        self.adapters.to(self.device)
         return self
 
     @property
@@ -158,26 +253,48 @@ class GPT2(Generator[Text]):
 
     def _prompts(self, job: Job) -> list[list[int]]:
         options: Decoding = job.options
-        room = self.context - options.max_new_tokens
-        if room < 1:
+        rooms = [self._context(each) - options.max_new_tokens for each in self._adapters(job)]
+        if min(rooms) < 1:
             raise OptionError(
-                f"gpt2 option max_new_tokens={options.max_new_tokens}: the model's context holds {self.context} tokens, "
-                "the prompt included",
+                f"gpt2 option max_new_tokens={options.max_new_tokens}: the model's context holds "
+                f"{min(rooms) + options.max_new_tokens} tokens, the prompt included",
                 field="max_new_tokens",
             )
         given = [each for each in job.prompts if each is not None]
         encoded = iter(token_ids(self.tokenizer, given, special=True))
         rows = [self.begin if each is None else next(encoded) or self.begin for each in job.prompts]
-        for index, row in enumerate(rows):
+        for index, (row, room) in enumerate(zip(rows, rooms, strict=True)):
             if len(row) > room and options.truncate == "error":
                 name = f"prompt[{index}]" if len(rows) > 1 else "prompt"
                 raise ContextOverflow(
                     f"{name} has {len(row)} tokens; with max_new_tokens={options.max_new_tokens} that is "
-                    f"{len(row) - room} more than the context of {self.context} holds. Shorten it, ask for fewer new "
-                    "tokens, or pass truncate='left' to drop its beginning",
+                    f"{len(row) - room} more than the context of {room + options.max_new_tokens} holds. Shorten it, ask for "
+                    "fewer new tokens, or pass truncate='left' to drop its beginning",
                     excess=len(row) - room,
                 )
-        return [row[-room:] for row in rows]
+        return [row[-room:] for row, room in zip(rows, rooms, strict=True)]
+
+    def _adapters(self, job: Job) -> list[str | None]:
+        """The adapter of each prompt."""
+        given = job.options.adapter
+        if given is None:
+            given = self.adapter
+        names = list(given) if isinstance(given, tuple) else [given] * len(job.prompts)
+        if len(names) != len(job.prompts):
+            raise OptionError(
+                f"gpt2 option adapter: {len(names)} names for {len(job.prompts)} prompts; give one for all, or one each",
+                field="adapter",
+            )
+        for name in {*names} - {None}:
+            self.adapters[name]
+        return names
+
+    def _context(self, adapter: str | None) -> int:
+        return int(self.network.config.max_position_embeddings) - self.adapters.tokens(adapter)
+
+    def _lasting_source(self) -> str:
+        """What opens the model from anywhere: a folder's whole path, or a name on the hub."""
+        return os.path.abspath(self.source) if os.path.isdir(self.source) else self.source
 
     def _groups(self, rows: list[list[int]], room: int) -> Iterator[tuple[int, int]]:
         """Consecutive items that are decoded together."""

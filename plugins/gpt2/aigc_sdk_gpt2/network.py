@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from aigc_sdk.adapters import Adapters
+
 from .attention import causal_attention
 from .data import IGNORED
 from .dropout import Bits, drop
@@ -23,6 +25,7 @@ from .loss import summed_cross_entropy
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+LINEAR = ("c_attn", "c_fc", "c_proj")  # the layers of a block that are called as they are
 SHORT = 512  # tokens up to which our attention is faster than torch's; it keeps the probabilities, torch's does not
 
 
@@ -47,13 +50,19 @@ class TrainingNetwork(nn.Module):
 
 
 def is_plain_gpt2(model: PreTrainedModel) -> bool:
-    """Whether `gpt2_hidden` computes what `model` does: a GPT-2 whose layers nobody has replaced, by adapters say."""
+    """Whether `gpt2_hidden` computes what `model` does: a GPT-2 whose layers nobody has replaced, or given virtual tokens.
+
+    It calls the layers, so that adapters and hooks on them act as ever.
+    """
     from transformers import GPT2LMHeadModel
     from transformers.pytorch_utils import Conv1D
 
     if type(model) is not GPT2LMHeadModel or model.config.add_cross_attention:
         return False
-    linear = [each for name, each in model.named_modules() if name.endswith(("c_attn", "c_fc", "c_proj"))]
+    adapters = Adapters.of(model)
+    if not adapters.through_layers or not all(each.endswith(LINEAR) for each in adapters.changed):
+        return False
+    linear = [each for name, each in model.named_modules() if name.endswith(LINEAR)]
     return all(type(each) is Conv1D for each in linear)
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from aigc_sdk.protocols import Step
+from aigc_sdk.training.corpus import sample_text, split
 
-from .corpus import sample_text, split
 from .evaluate import Perplexity
 from .model import GPT2
 from .train import GPT2Trainer

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 
 from aigc_sdk import runtime
+from aigc_sdk.adapters import AdaLoRA, Method, Tuned, method
 from aigc_sdk.errors import DataError, MismatchedFolder, OptionError
 from aigc_sdk.protocols import Device, DType, Fit, Options, OptionsClass, Source, Step
 from aigc_sdk.training import Loop, TorchTrainer, schedule
@@ -36,7 +37,12 @@ class NewModel(Options):
     layers: int = Field(5, ge=1, le=1024, description="transformer blocks")
     heads: int = Field(4, ge=1, le=1024, description="attention heads; they share the width evenly")
     dropout: float = Field(0.0, ge=0, lt=1, description="probability, on embeddings, attention and residuals")
-    seed: int = Field(0, ge=0, lt=2**63, description="seed of the first weights")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of the first weights, of the model or of its adapter")
+    adapter: str | dict[str, Any] | Method | None = Field(
+        None,
+        description="train an adapter beside an opened model: lora, adalora, ia3, bottleneck, prompt or prefix, or one "
+        "with its options, as JSON; None: the model itself",
+    )
 
     @pydantic.model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
@@ -76,6 +82,10 @@ class GPT2Trainer(TorchTrainer[GPT2]):
         trainer = aigc_sdk.trainer("gpt2", width=256, layers=6)       # a new model
         trainer = aigc_sdk.trainer("gpt2", "default")                 # the model that this package brings
         trainer = aigc_sdk.trainer("gpt2", "distilbert/distilgpt2")   # a folder or a hub id
+        trainer = aigc_sdk.trainer("gpt2", "default", adapter=LoRA(rank=8))   # beside it: an adapter, which is small
+
+    An adapter's folder that is opened goes on being trained; the model beside it stays as it is, and checkpoints hold the
+    adapter alone.
 
     `data` is what `aigc_sdk_gpt2.data.documents` reads. A new model knows the 256 bytes as its tokens until the first
     run, which learns a byte-level BPE from the data before anything else. The loss is the mean over all targets of a
@@ -86,9 +96,12 @@ class GPT2Trainer(TorchTrainer[GPT2]):
     Config: ClassVar[OptionsClass] = NewModel
 
     def __init__(self, model: GPT2, *, vocab_size: int | None = None) -> None:
+        """Train `model`, or the adapter that it has in use."""
         self.model = model
         self.device = model.device
-        self.networks = {"network": TrainingNetwork(model.network)}
+        self.adapter = model.adapter
+        network: torch.nn.Module = TrainingNetwork(model.network)
+        self.networks = {"network": network if self.adapter is None else Tuned(network, model.adapters, self.adapter)}
         self._vocab_size = vocab_size  # of a tokenizer that is still to be learnt
         self._read: dict[int, tuple[Any, list[Document]]] = {}
         self._validation: tuple[Any, Blocks] | None = None
@@ -111,17 +124,28 @@ class GPT2Trainer(TorchTrainer[GPT2]):
             )
         if source is None:
             return cls._new(NewModel.parse("gpt2", config), runtime.device(device))
-        if config:
+        sizes = [name for name in config if name not in ("adapter", "seed")]
+        if sizes or set(config) == {"seed"}:
             raise OptionError(
                 f"{', '.join(config)}: only a new model takes sizes; the model {str(source)!r} has its own",
-                field=next(iter(config)),
+                field=next(iter(sizes or config)),
             )
-        return cls(GPT2.open(source, device=device, revision=revision))
+        parsed = NewModel.parse("gpt2", config)
+        adapter = None if parsed.adapter is None else method(parsed.adapter)
+        model = GPT2.open(source, device=device, revision=revision)
+        if adapter is not None:
+            _add_adapter(model, adapter, parsed.seed)
+        return cls(model)
 
     @classmethod
     def _new(cls, sizes: NewModel, device: str) -> Self:
         from transformers import GPT2Config, GPT2LMHeadModel
 
+        if sizes.adapter is not None:
+            raise OptionError(
+                "adapter: an adapter is trained beside a model that can write already; open one, such as 'default'",
+                field="adapter",
+            )
         tokenizer = train_tokenizer([], 257, sizes.context)
         end = tokenizer.eos_token_id
         config = GPT2Config(
@@ -145,6 +169,7 @@ class GPT2Trainer(TorchTrainer[GPT2]):
 
     def check(self, data: Any, validation: Any, fit: Fit) -> None:
         """Read all data, and refuse what cannot be used; the run then starts with what was read."""
+        self._check_adapter(fit.options)
         self._block(fit.options)
         self._validation = None
         self._documents(data, "data", keep=True)
@@ -157,6 +182,7 @@ class GPT2Trainer(TorchTrainer[GPT2]):
         if self._vocab_size is not None:
             self._learn_tokenizer(found, self._vocab_size)
         blocks = Blocks(self._encoded(found, "data"), self._block(options))
+        self.model.use_adapter(self.adapter)
         with dropping(self.model.network, options.dropout):
             yield from self._updates(blocks, fit)
 
@@ -165,7 +191,7 @@ class GPT2Trainer(TorchTrainer[GPT2]):
         loop = Loop(self, fit, rows=len(blocks), precision=options.precision)
         network = loop.trains(
             "network",
-            optimizers(self.model.network, options),
+            self._optimizers(options, fit.max_steps, loop.done),
             clip_norm=options.clip_norm,
             schedule=schedule(
                 options.schedule,
@@ -190,7 +216,8 @@ class GPT2Trainer(TorchTrainer[GPT2]):
                     loss += part_loss.detach()
                 norm = loop.update("network")
             network.eval()  # between updates the model is the user's to try
-            yield loop.step(loss=loss, gradient_norm=norm)
+            told = {} if self.adapter is None else self.model.adapters.metrics(self.adapter)
+            yield loop.step(loss=loss, gradient_norm=norm, **told)
 
     def validate(self, data: Any, fit: Fit) -> Mapping[str, float]:
         """The mean loss in nats per token, and bits per byte, over consecutive blocks of `data`.
@@ -216,10 +243,13 @@ class GPT2Trainer(TorchTrainer[GPT2]):
     def state_dict(self) -> dict[str, Any]:
         learnt = self._vocab_size is None
         tokenizer = self.model.tokenizer.backend_tokenizer.to_str() if learnt else None
-        return {**super().state_dict(), "tokenizer": tokenizer}
+        return {**super().state_dict(), "tokenizer": tokenizer, "adapter": self._described_adapter()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         rest = dict(state)
+        adapter, own = rest.pop("adapter", None), self._described_adapter()
+        if adapter != own and {"networks", "loop"} <= set(rest):
+            raise MismatchedFolder(f"the state is of a training of {_shown(adapter)}, and this is one of {_shown(own)}")
         learnt = rest.pop("tokenizer", None)
         if learnt is not None and self._vocab_size is not None:
             from tokenizers import Tokenizer
@@ -228,6 +258,35 @@ class GPT2Trainer(TorchTrainer[GPT2]):
         elif learnt is not None and learnt != self.model.tokenizer.backend_tokenizer.to_str():
             raise MismatchedFolder("the state is of a training with another tokenizer; open the model it started from")
         super().load_state_dict(rest)
+
+    def _optimizers(self, options: TrainingOptions, steps: int, done: int) -> list[torch.optim.Optimizer]:
+        if self.adapter is None:
+            return optimizers(self.model.network, options)
+        adapters = self.model.adapters
+        made = _adamw(adapters.groups(self.adapter, options.weight_decay), options)
+        adapters.follow(self.adapter, made, steps, done)
+        return [made]
+
+    def _check_adapter(self, options: TrainingOptions) -> None:
+        if self.adapter is None:
+            return
+        if options.optimizer == "muon":
+            raise OptionError(
+                "optimizer='muon' takes the matrices of a model; an adapter takes 'adamw'", field="optimizer"
+            )
+        if options.ema_decay is not None and isinstance(self.model.adapters.method(self.adapter), AdaLoRA):
+            raise OptionError(
+                f"ema_decay={options.ema_decay}: an average over AdaLoRA's ranks would have all of them; leave it out",
+                field="ema_decay",
+            )
+
+    def _described_adapter(self) -> dict[str, Any] | None:
+        """What makes an adapter's training this one: the method, and the model beside it."""
+        if self.adapter is None:
+            return None
+        adapters = self.model.adapters
+        described = adapters.method(self.adapter).model_dump(mode="json")
+        return {"method": described, "base": adapters.base_fingerprint(self.adapter)}
 
     def _documents(self, data: Any, name: str, *, keep: bool = False) -> list[Document]:
         """The documents in `data`, read once: an iterator would give nothing the second time."""
@@ -277,13 +336,15 @@ def optimizers(model: PreTrainedModel, options: TrainingOptions) -> list[torch.o
         {"params": [each for each in rest if each.ndim >= 2], "weight_decay": options.weight_decay},
         {"params": [each for each in rest if each.ndim < 2], "weight_decay": 0.0},
     ]
-    found: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas, fused=True)
-    ]
+    found: list[torch.optim.Optimizer] = [_adamw(groups, options)]
     if inner:
         rate, decay = options.muon_learning_rate, options.weight_decay
         found.append(torch.optim.Muon(inner, lr=rate, momentum=0.95, weight_decay=decay))
     return found
+
+
+def _adamw(groups: list[dict[str, Any]], options: TrainingOptions) -> torch.optim.AdamW:
+    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas, fused=True)
 
 
 def _inner_matrices(model: PreTrainedModel) -> list[torch.nn.Parameter]:
@@ -296,3 +357,20 @@ def _inner_matrices(model: PreTrainedModel) -> list[torch.nn.Parameter]:
         for parameter in module.parameters()
     }
     return [each for each in model.parameters() if each.ndim == 2 and each.requires_grad and id(each) not in outer]
+
+
+def _add_adapter(model: GPT2, adapter: Method, seed: int) -> None:
+    if model.adapter is not None:
+        raise OptionError(
+            f"adapter={adapter.method!r}: the folder holds an adapter already, {model.adapter!r}; leave it out to go on "
+            "training that one, or open the model beside it",
+            field="adapter",
+        )
+    model.adapters.add(adapter.method, adapter, seed=seed)
+    model.use_adapter(adapter.method)
+
+
+def _shown(described: Any) -> str:
+    if not isinstance(described, Mapping):
+        return "a whole model"
+    return f"an adapter {described.get('method')} beside the weights {str(described.get('base'))[:12]}"

@@ -265,10 +265,10 @@ def test_an_overflow_says_by_how_much_and_left_truncation_is_asked_for(model: GP
         ({"stop": [""]}, "stop"),
         ({"stop": 3}, "stop"),
         ({"truncate": "right"}, "truncate"),
-        ({"min_new_tokens": 9, "max_new_tokens": 3}, None),
+        ({"min_new_tokens": 9, "max_new_tokens": 3}, "min_new_tokens"),
     ],
 )
-def test_bad_options_are_refused_and_named(model: GPT2, options: dict[str, Any], field: str | None) -> None:
+def test_bad_options_are_refused_and_named(model: GPT2, options: dict[str, Any], field: str) -> None:
     with pytest.raises(OptionError) as caught:
         model.stream("hello", **options)
     assert caught.value.field == field

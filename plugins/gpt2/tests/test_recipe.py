@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from aigc_sdk.protocols import Step
-from aigc_sdk_gpt2.corpus import sample_text, split
+from aigc_sdk.training.corpus import sample_text, split
 from aigc_sdk_gpt2.evaluate import Perplexity
 from aigc_sdk_gpt2.model import DEFAULT, GPT2
 from aigc_sdk_gpt2.recipe import export, train

@@ -1,6 +1,6 @@
 """BLEU and ROUGE over 1,000 pairs: the evaluator beside sacrebleu and rouge_score used singly, and torchmetrics if it is there.
 
-    python benchmarks/metrics_text.py [--quick] [--pairs 1000]
+    python benchmarks/metrics.py [--quick] [--pairs 1000]
 
 Each side in turns, as a whole: ours with checks, rows, protocols and 1,000 bootstrap resamplings of every score; theirs with the
 scores alone. Every turn has other texts, since both tokenisers remember lines. Before the turns the values are compared to 1e-9.
@@ -89,7 +89,9 @@ def main() -> None:
             seconds[name].append(time.perf_counter() - started)
     medians = {name: round(statistics.median(each), 3) for name, each in seconds.items()}
     ratio = round(medians["singly"] / medians["ours"], 2)
-    print(json.dumps({"what": f"BLEU + ROUGE, {arguments.pairs} pairs", "seconds": medians, "ratio": ratio, "same": same}))
+    print(
+        json.dumps({"what": f"BLEU + ROUGE, {arguments.pairs} pairs", "seconds": medians, "ratio": ratio, "same": same})
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The sample text of this package, the King James Bible, and its held-out split; `text/NOTICE.md` states its rights."""
+"""The sample text of the text plugins, the King James Bible, and its held-out split; `text/NOTICE.md` states its rights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HELD_OUT = 0.05  # of every chunk, at its end
 
 def sample_text() -> str:
     """The whole text: 4,236,035 characters of ASCII, one verse a line."""
-    packed = files("aigc_sdk_gpt2").joinpath("text", "kjv.txt.xz").read_bytes()
+    packed = files("aigc_sdk.training").joinpath("text", "kjv.txt.xz").read_bytes()
     return lzma.decompress(packed).decode("ascii")
 
 

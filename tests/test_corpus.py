@@ -1,6 +1,6 @@
 """The sample text and its held-out split."""
 
-from aigc_sdk_gpt2.corpus import sample_text, split
+from aigc_sdk.training.corpus import sample_text, split
 
 
 def test_the_sample_text_is_the_king_james_bible_in_ascii() -> None:
