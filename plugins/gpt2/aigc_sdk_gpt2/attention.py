@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from . import dropout
-from .dropout import Bits
+from aigc_sdk.training import dropout
+from aigc_sdk.training.dropout import Bits
 
 ROWS = 64  # queries at a time: the least work on masked keys that still feeds the matrix units
 

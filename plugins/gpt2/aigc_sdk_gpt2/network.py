@@ -16,10 +16,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from aigc_sdk.adapters import Adapters
+from aigc_sdk.training.dropout import Bits, drop
 
 from .attention import causal_attention
 from .data import IGNORED
-from .dropout import Bits, drop
 from .loss import summed_cross_entropy
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional as F
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from aigc_sdk.training.dropout import Bits, drop
 from aigc_sdk_gpt2.attention import causal_attention
 from aigc_sdk_gpt2.data import IGNORED
-from aigc_sdk_gpt2.dropout import Bits, drop
 from aigc_sdk_gpt2.loss import summed_cross_entropy
 from aigc_sdk_gpt2.network import SHORT, TrainingNetwork, dropping, is_plain_gpt2
 

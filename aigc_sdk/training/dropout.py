@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,40 @@ class Bits:
         count = math.prod(shape)
         words = self._source.random_raw(-(-count // 4)).view(np.int16)[:count]
         return (torch.from_numpy(words) >= _dropped(probability) - LEVELS // 2).view(shape)
+
+
+_current: ContextVar[Bits | None] = ContextVar("bits", default=None)
+
+
+def current() -> Bits | None:
+    """The source of the masks inside a `bulk` block; None elsewhere, and where torch draws them fast itself."""
+    return _current.get()
+
+
+@contextmanager
+def bulk(network: torch.nn.Module, device: torch.device) -> Iterator[None]:
+    """For as long as the block lasts, every `nn.Dropout` of `network` takes its masks from bulk bits, on a CPU.
+
+    torch's global random state decides them.
+    """
+    places = [each for each in network.modules() if type(each) is torch.nn.Dropout and each.training and each.p]
+    if device.type != "cpu" or not places:
+        yield
+        return
+    bits = Bits(int(torch.randint(2**62, ())))
+    token = _current.set(bits)
+    try:
+        for each in places:
+            each.forward = _from(bits, each.p)  # type: ignore[method-assign]
+        yield
+    finally:
+        for each in places:
+            each.__dict__.pop("forward", None)
+        _current.reset(token)
+
+
+def _from(bits: Bits, probability: float) -> Any:
+    return lambda x: drop(x, probability, bits)
 
 
 def scale(probability: float) -> float:
