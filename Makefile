@@ -17,8 +17,8 @@ $(READY): requirements-dev.txt pyproject.toml $(wildcard plugins/*/pyproject.tom
 quickstart: $(READY) ## generate, fine-tune, generate again, replay; then show what was made
 	$(BIN)/python examples/quickstart.py
 
-test: $(READY) ## every test that finishes in minutes
-	$(BIN)/python -m pytest
+test: $(READY) ## every test that finishes in minutes, on two cores at a time
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 gauntlet: $(READY) ## the long tests: many kills, many mutations
 	$(BIN)/python -m pytest -m slow --timeout 3600

@@ -78,10 +78,8 @@ def test_adversarial_training_raises_accuracy_under_attack() -> None:
             trainer.fit(data, seed=seed, max_steps=120, **QUICK)
             judge = trainer.fit(data, seed=seed, max_steps=240, adversarial=kind, **options, **QUICK)
             assert isinstance(judge, Judge)
-            by_embeddings, by_words = (
-                moved(judge, texts, labels, attack),
-                reworded(judge, texts, labels, language.synonyms),
-            )
+            by_embeddings = moved(judge, texts, labels, attack)
+            by_words = reworded(judge, texts[:40], labels[:40], language.synonyms)
             found[kind].append([by_embeddings.accuracy, by_embeddings.under_attack, by_words.under_attack])
     print("\ntraining, seed: accuracy, with embeddings moved, with words replaced")
     for kind, rows in found.items():
@@ -89,7 +87,8 @@ def test_adversarial_training_raises_accuracy_under_attack() -> None:
     for kind in kinds[1:]:
         for plain, hardened in zip(found[None], found[kind], strict=True):
             assert hardened[0] >= plain[0] - 0.02
-            assert hardened[1] > plain[1] + 0.1
+            assert hardened[1] > plain[1]
+        assert np.mean(found[kind], 0)[1] > np.mean(found[None], 0)[1] + 0.2
 
 
 def test_unlabelled_texts_raise_the_accuracy_of_a_few_labelled_ones() -> None:
