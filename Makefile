@@ -18,7 +18,7 @@ quickstart: $(READY) ## generate, fine-tune, generate again, replay; then show w
 	$(BIN)/python examples/quickstart.py
 
 test: $(READY) ## every test that finishes in minutes, on two cores at a time
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 gauntlet: $(READY) ## the long tests: many kills, many mutations
 	$(BIN)/python -m pytest -m slow --timeout 3600

@@ -1,4 +1,4 @@
-"""The whole way in two minutes, offline: generate, stream, replay, fine-tune on a real text; then pictures.
+"""The whole way in two minutes, offline: generate, stream, replay, fine-tune on a real text; pictures; speech.
 
     python examples/quickstart.py [FOLDER]
 
@@ -19,6 +19,7 @@ import aigc_sdk
 from aigc_sdk import media
 
 PROMPT = "The king said unto them,"
+SPOKEN = "In 2026, a small voice costs $0.00, and speaks at once."
 SECONDS = 60  # of fine-tuning
 LINE_END = "\r" if sys.stdout.isatty() else "\n"
 
@@ -61,6 +62,10 @@ def main(folder: Path) -> None:
     say("6. Digits from the GAN, a column each; and what the numbers of the VAE's latent mean")
     digits, traversal = pictures(folder)
     print(f"{digits}: {aigc_sdk.replay(folder / 'seven.png')} (seven.png)\n{traversal}")
+
+    say("7. Speak")
+    [speech] = aigc_sdk.load("tts").generate(SPOKEN, seed=0)
+    print(f"{speech.save(folder / 'speech.wav')}: {speech.duration:.1f} s, {speech.info['normalized']}")
 
     page = folder / "index.html"
     page.write_text(show(before, after, bits_before, bits_after, curve, again), encoding="utf-8")
@@ -133,7 +138,9 @@ def show(
 <h2>Digits from the GAN: asked for 0 to 9, ten of each</h2>
 <img src="digits.png" alt="ten rows of handwritten digits, a column for each">
 <h2>A three from the VAE: along each row one number of its latent goes from -3 to 3</h2>
-<img src="traversal.png" alt="six rows of threes that change from left to right"></html>
+<img src="traversal.png" alt="six rows of threes that change from left to right">
+<h2>Spoken by the default voice</h2>
+<p>{html.escape(SPOKEN)}</p><audio controls src="speech.wav"></audio></html>
 """
 
 
