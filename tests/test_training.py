@@ -283,6 +283,14 @@ def test_a_training_killed_at_30_random_moments_ends_as_if_it_had_not_been(
     pytest.skip(f"the machine was too quick: only {kills} kills")
 
 
+def test_a_run_that_was_killed_before_its_first_file_was_whole_can_begin_again(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json.tmp-0123456789abcdef0123456789abcdef").touch()
+    Regression.open().fit(rows(), max_steps=2, save_to=run, resume=True)
+    assert sorted(each.name for each in run.iterdir()) == ["checkpoint-000002", "log.jsonl", "model", "run.json"]
+
+
 SIGNALLED = """
 import sys, time, signal
 sys.path.insert(0, {tests!r})

@@ -124,7 +124,8 @@ class _Run:
         if folder.exists() and not folder.is_dir():
             raise FolderError(f"save_to={printable(str(folder))!r} is a file; choose a folder")
         started = (folder / RUN).is_file()
-        if not started and folder.is_dir() and any(folder.iterdir()) and processes.is_main():
+        others = [each for each in folder.iterdir() if storage.TEMPORARY not in each.name] if folder.is_dir() else []
+        if not started and others and processes.is_main():
             raise FolderError(f"save_to={printable(str(folder))!r} holds other things; choose a new or empty folder")
         if started and not resume and processes.is_main():
             raise FolderError(
@@ -138,9 +139,11 @@ class _Run:
             with storage.disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
                 storage.sweep(folder)
+            # First of all: a folder with anything else and without this file would be taken for somebody else's.
+            storage.write_file(folder / RUN, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode())
+            with storage.disk_errors(folder):
                 self._cut_log()
                 report.cut_samples(folder, self.done)
-            storage.write_file(folder / RUN, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode())
 
     def steps(self, on_step: Callable[[Step], None] | None, progress: bool | None) -> Iterator[Step]:
         """Drive the trainer, and hand on its steps."""

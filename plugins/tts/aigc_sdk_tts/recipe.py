@@ -27,7 +27,7 @@ SENTENCES = 3600
 ACOUSTIC: dict[str, Any] = {"part": "acoustic", "batch_size": 12}
 ACOUSTIC_STEPS = 1600
 VOCODER: dict[str, Any] = {"part": "vocoder", "batch_size": 8, "betas": (0.8, 0.95), "clip_norm": 5.0}
-VOCODER_STEPS = 2400
+VOCODER_STEPS = 2800
 SHORTEST_WORD = 3  # letters of the lexicon's words that are recorded in lists
 
 

@@ -111,7 +111,7 @@ class _Rendering:
         if stop <= start:
             return
         around = torch.arange(start - 1, stop + 1).clamp(0, self.frames - 1)
-        made, self.phase = self.vocoder.pulses(self.pitch[None, around], self.voiced[None, around], self.phase)
+        made, self.phase = self.vocoder.pulses(self.pitch[None, around], self.phase)
         self.train = torch.cat([self.train, made[0]])
 
 

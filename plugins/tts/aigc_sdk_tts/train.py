@@ -36,8 +36,8 @@ class NewVoice(AcousticSizes):
 
     voices: tuple[str, ...] = Field(("voice",), strict=False, min_length=1, description="the names of its speakers")
     vocoder: Literal["default", "new"] = Field("default", description="the one in this package, or one to be trained")
-    vocoder_width: int = Field(160, ge=8, le=1024, description="of a new vocoder: numbers per frame")
-    vocoder_layers: int = Field(3, ge=1, le=24, description="of a new vocoder: blocks over the frames")
+    vocoder_width: int = Field(192, ge=8, le=1024, description="of a new vocoder: numbers per frame")
+    vocoder_layers: int = Field(4, ge=1, le=24, description="of a new vocoder: blocks over the frames")
     critic_width: int = Field(
         8, ge=1, le=256, description="channels of the critics that a vocoder can be trained against"
     )

@@ -23,15 +23,15 @@ from .features import Analysis, hann, windowed_stft
 KERNEL, FIRST_KERNEL = 7, 5
 MARGIN = 2  # frames whose windows reach into a frame on either side
 OVERLAP = 1.5  # the sum of squared Hann windows, 4 of which overlap
-NOISE_LEVEL = 0.3
+NOISE_LEVEL = 5.0  # magnitude of every frequency
 LEAST_GAIN, MOST_GAIN = -12.0, 6.0  # logarithms
 
 
 class VocoderSizes(Options):
     """The vocoder's sizes."""
 
-    width: int = Field(160, ge=8, le=1024, description="numbers per frame")
-    layers: int = Field(3, ge=1, le=24, description="blocks over the frames")
+    width: int = Field(192, ge=8, le=1024, description="numbers per frame")
+    layers: int = Field(4, ge=1, le=24, description="blocks over the frames")
     expansion: int = Field(3, ge=1, le=8, description="a block's inner width, as a multiple of the width")
 
 
@@ -64,19 +64,20 @@ class Vocoder(nn.Module):
 
     def forward(self, mel: Tensor, pitch: Tensor, voiced: Tensor, noise: Tensor) -> Tensor:
         """Samples (n, t * hop) of whole clips; noise: standard normal, as many."""
-        pulses, _ = self.pulses(_extended(pitch), _extended(voiced), torch.zeros(len(mel), device=mel.device))
+        pulses, _ = self.pulses(_extended(pitch), torch.zeros(len(mel), device=mel.device))
         margin = 2 * MARGIN * self.analysis.hop
         sources = (F.pad(each, (margin, margin)) for each in (pulses, noise))
         gains = (F.pad(each, (MARGIN, MARGIN)) for each in self.gains(mel, pitch, voiced))
         return self.filtered(*sources, *gains)
 
-    def pulses(self, pitch: Tensor, voiced: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
+    def pulses(self, pitch: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
         """A train of pulses (n, t * hop) for frames with one neighbour at each end (n, t + 2), and the phase after it.
 
-        phase: (n,), in turns. The pulses are sums of all harmonics below the Nyquist frequency, in closed form.
+        phase: (n,), in turns. The pulses are sums of all harmonics below the Nyquist frequency, in closed form. There are
+        pulses everywhere, also where there is no voice: the gains decide, which know more than one bit per frame.
         """
         rate = self.analysis.sample_rate
-        tone, voice = self._between(pitch), self._between(voiced)
+        tone = self._between(pitch)
         turns = phase[:, None].double() + torch.cumsum(tone.double() / rate, 1)
         angle = (turns % 1.0).float() * (2 * math.pi)
         harmonics = torch.floor(0.4875 * rate / tone)
@@ -84,19 +85,23 @@ class Vocoder(nn.Module):
         small = half.abs() < 1e-4
         kernel = torch.sin((harmonics + 0.5) * angle) / (2 * torch.where(small, torch.ones_like(half), half)) - 0.5
         train = torch.where(small, harmonics, kernel)
-        return train * voice * (tone / rate).sqrt() * 2, (turns[:, -1] % 1.0)
+        return train * (tone / rate).sqrt() * 2, (turns[:, -1] % 1.0)
 
     def filtered(self, pulses: Tensor, noise: Tensor, pulse_gains: Tensor, noise_gains: Tensor) -> Tensor:
-        """Samples (n, t * hop): sources of t + 8 frames (four at each end), gains of t + 4."""
+        """Samples (n, t * hop): sources of t + 8 frames (four at each end), gains of t + 4.
+
+        Of the noise only the phases are random: its spectrum is made flat, so that the gains have the last word.
+        """
         shape = self.analysis
         side = (shape.fft - shape.window) // 2
         spectra = [
             windowed_stft(
                 F.pad(each, (side - shape.hop // 2, side - shape.hop // 2)), shape.fft, shape.hop, shape.window
             )
-            for each in (pulses, NOISE_LEVEL * noise)
+            for each in (pulses, noise)
         ]
-        return self._overlapped(spectra[0] * pulse_gains + spectra[1] * noise_gains)
+        flat = spectra[1] * (NOISE_LEVEL / (spectra[1].abs() + 1e-3))
+        return self._overlapped(spectra[0] * pulse_gains + flat * noise_gains)
 
     def _between(self, frames: Tensor) -> Tensor:
         """Values at every sample (n, t * hop), on lines between the middles of frames (n, t + 2)."""

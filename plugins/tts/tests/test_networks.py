@@ -82,17 +82,17 @@ def test_a_words_ends_and_a_clauses_ending_are_tokens() -> None:
 
 def test_pulses_go_on_where_they_were() -> None:
     model = vocoder()
-    pitch, voiced = torch.linspace(90, 130, 12)[None], torch.ones(1, 12)
+    pitch = torch.linspace(90, 130, 12)[None]
     start = torch.zeros(1, dtype=torch.float64)
-    whole, phase = model.pulses(pitch, voiced, start)
-    first, between = model.pulses(pitch[:, :7], voiced[:, :7], start)
-    second, last = model.pulses(pitch[:, 5:], voiced[:, 5:], between)
+    whole, phase = model.pulses(pitch, start)
+    first, between = model.pulses(pitch[:, :7], start)
+    second, last = model.pulses(pitch[:, 5:], between)
     torch.testing.assert_close(torch.cat([first, second], 1), whole, atol=2e-3, rtol=0)
     torch.testing.assert_close(last, phase, atol=1e-6, rtol=0)
 
 
 def test_pulses_come_as_often_as_the_pitch_says() -> None:
-    made, _ = vocoder().pulses(torch.full((1, 82), 100.0), torch.ones(1, 82), torch.zeros(1, dtype=torch.float64))
+    made, _ = vocoder().pulses(torch.full((1, 82), 100.0), torch.zeros(1, dtype=torch.float64))
     peaks = (made[0, 1:-1] > made[0, :-2]) & (made[0, 1:-1] > made[0, 2:]) & (made[0, 1:-1] > 0.7 * made.max())
     assert 99 <= peaks.sum() <= 101  # in one second of 100 Hz
 
