@@ -32,6 +32,7 @@ class Schedule:
 
     @classmethod
     def of(cls, method: AdaLoRA, steps: int, layers: Sequence[SingularValues]) -> Schedule:
+        """The schedule of a run of `steps` updates over `layers`."""
         first = sum(len(each.kept) for each in layers)
         last = min(first, method.rank * len(layers))
         warmup, final = int(method.warmup * steps), int(method.final * steps)

@@ -40,6 +40,7 @@ class Prompt(nn.Module):
 
     @property
     def tokens(self) -> int:
+        """How many virtual tokens there are."""
         return len(self.embeddings)
 
     def finished(self) -> torch.Tensor:
