@@ -28,6 +28,8 @@ ACOUSTIC: dict[str, Any] = {"part": "acoustic", "batch_size": 12}
 ACOUSTIC_STEPS = 1600
 VOCODER: dict[str, Any] = {"part": "vocoder", "batch_size": 8, "betas": (0.8, 0.95), "clip_norm": 5.0}
 VOCODER_STEPS = 2800
+POLISH: dict[str, Any] = {**VOCODER, "batch_size": 16, "crop": 1.0, "learning_rate": 1e-3}  # of the vocoder, afterwards
+POLISH_STEPS = 1200
 SHORTEST_WORD = 3  # letters of the lexicon's words that are recorded in lists
 
 
@@ -53,9 +55,12 @@ def record(to: Path, n: int = SENTENCES, seed: int = 0) -> Path:
     return to
 
 
-def train(speech: Path, run: Path, options: dict[str, Any], max_steps: int, seed: int = 0) -> TTS:
-    """Train one of the two networks, with checkpoints in `run`."""
-    trainer = TTSTrainer.open(device="cpu", seed=seed, voices=(teacher.VOICE,), vocoder="new")
+def train(
+    speech: Path, run: Path, options: dict[str, Any], max_steps: int, seed: int = 0, start: TTS | None = None
+) -> TTS:
+    """Train one of the two networks, new ones or those of `start`, with checkpoints in `run`."""
+    new = {"voices": (teacher.VOICE,), "vocoder": "new"}
+    trainer = TTSTrainer.open(device="cpu", seed=seed, **new) if start is None else TTSTrainer(start)
     model: TTS = trainer.fit(
         str(speech), max_steps=max_steps, seed=seed, save_to=run, save_every=200, resume=True, on_step=_show, **options
     )
@@ -95,7 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     speech = record(run / "speech", given.sentences, given.seed)
     acoustic = train(speech, run / "acoustic", ACOUSTIC, given.steps or ACOUSTIC_STEPS, given.seed)
     vocoder = train(speech, run / "vocoder", VOCODER, given.steps or VOCODER_STEPS, given.seed)
-    export(acoustic, vocoder, given.to)
+    polished = train(speech, run / "polish", POLISH, given.steps or POLISH_STEPS, given.seed, vocoder)
+    export(acoustic, polished, given.to)
 
 
 if __name__ == "__main__":
