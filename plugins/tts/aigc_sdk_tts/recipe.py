@@ -59,7 +59,7 @@ def train(
     speech: Path, run: Path, options: dict[str, Any], max_steps: int, seed: int = 0, start: TTS | None = None
 ) -> TTS:
     """Train one of the two networks, new ones or those of `start`, with checkpoints in `run`."""
-    new = {"voices": (teacher.VOICE,), "vocoder": "new"}
+    new: dict[str, Any] = {"voices": (teacher.VOICE,), "vocoder": "new"}
     trainer = TTSTrainer.open(device="cpu", seed=seed, **new) if start is None else TTSTrainer(start)
     model: TTS = trainer.fit(
         str(speech), max_steps=max_steps, seed=seed, save_to=run, save_every=200, resume=True, on_step=_show, **options
