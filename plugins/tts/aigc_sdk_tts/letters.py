@@ -28,7 +28,7 @@ _SCALE = ".scale"
 class LetterToSound(nn.Module):
     """Letters to chunks of phonemes; `chunks` are those that it can say."""
 
-    def __init__(self, chunks: Sequence[Chunk], *, embedding: int = 32, encoder: int = 208, decoder: int = 176) -> None:
+    def __init__(self, chunks: Sequence[Chunk], *, embedding: int = 32, encoder: int = 144, decoder: int = 128) -> None:
         super().__init__()
         self.chunks = [tuple(each) for each in chunks]
         self.sizes = {"embedding": embedding, "encoder": encoder, "decoder": decoder}

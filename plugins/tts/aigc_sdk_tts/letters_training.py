@@ -19,7 +19,7 @@ from .alignment import Chunk, align
 from .letters import ALPHABET, LetterToSound, load, save
 from .phonemes import without_stress
 
-EPOCHS, BATCH, RATE = 20, 256, 3e-3
+EPOCHS, BATCH, RATE = 16, 256, 3e-3
 _RAREST = 15  # chunks seen less often are slips of the alignment; their words are left out of training
 
 
