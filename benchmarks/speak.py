@@ -5,13 +5,14 @@
 64 sentences that nobody learnt from, with names, numbers, dates and money, go as plain text through each one's own front
 end; pocketsphinx hears both. It needs `apt install flite` and `pip install pocketsphinx pesq pystoi`. The real-time factor is
 seconds of computing per second of speech; the first sound is that of `stream` on a loaded model; the vocoder makes the
-teacher's speech again from its mel spectrogram, pitch and voicing.
+teacher's speech again from its mel spectrogram, pitch and voicing. Last, a text of 10,000 words is streamed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from aigc_sdk_tts import teacher
 from aigc_sdk_tts.features import log_mel, pitch
 from aigc_sdk_tts.model import TTS
 from aigc_sdk_tts.recogniser import Recogniser, edits, words
-from aigc_sdk_tts.sentences import unseen
+from aigc_sdk_tts.sentences import sentences, unseen
 
 LOAD = """
 import time, sys
@@ -47,10 +48,10 @@ def by_teacher(text: str) -> Audio:
     return Audio(samples[None], sample_rate=teacher.SAMPLE_RATE)
 
 
-def mistakes(say: Any, sentences: dict[str, str]) -> dict[str, Any]:
+def mistakes(say: Any, judged: dict[str, str]) -> dict[str, Any]:
     """Word errors and the real-time factor of one speaker."""
     listen, wrong, count, computing, speaking, heard = Recogniser(), 0, 0, 0.0, 0.0, []
-    for text, transcript in sentences.items():
+    for text, transcript in judged.items():
         started = time.perf_counter()
         speech = say(text)
         computing += time.perf_counter() - started
@@ -91,6 +92,30 @@ def copied(model: TTS, texts: list[str]) -> dict[str, Any]:
     return dict(zip(("pesq_wb", "stoi"), np.round(np.mean(scores, 0), 4).tolist(), strict=True))
 
 
+def long(model: TTS, size: int = 10_000, every: int = 20) -> dict[str, Any]:
+    """A text of `size` words as a stream: memory on the way, words that are lost, and how its halves are understood."""
+    text = " ".join(" ".join(sentences(size // 8, seed=9)).split()[:size])
+    listen, memory, counts, said, piece = Recogniser(), [], [], 0, [np.zeros((1, 0), np.float32)]
+    wanted: list[str] = []
+    for index, chunk in enumerate(model.stream(text, seed=0)):
+        its = chunk.info.get("words", []) if "normalized" in chunk.info else []
+        if its and wanted and said % every == 0:
+            heard = listen(Audio(np.concatenate(piece, 1), sample_rate=chunk.sample_rate))
+            counts.append((edits(heard, wanted), len(wanted)))
+        if its:
+            said, wanted, piece = said + 1, words(chunk.info["normalized"]), []
+        piece.append(chunk.samples)
+        if index % 500 == 499:
+            memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    halves = [np.sum(each, 0) for each in np.array_split(np.array(counts), 2)]
+    return {
+        "words_written": len(text.split()),
+        "words_told": len(its),
+        "peak_mb": memory,
+        "wer_of_halves": [round(float(wrong / count), 4) for wrong, count in halves],
+    }
+
+
 def main() -> None:
     """Print one JSON object per question."""
     parser = argparse.ArgumentParser(description="The default voice beside its teacher.")
@@ -109,15 +134,15 @@ def main() -> None:
             }
         )
     )
-    sentences = dict(list(unseen().items())[: 12 if given.quick else None])
+    judged = dict(list(unseen().items())[: 12 if given.quick else None])
     model = TTS.open(given.model, device="cpu")
     model.generate("Once, to warm up.", seed=0)
-    ours = mistakes(lambda text: model.generate(text, seed=0)[0], sentences)
-    theirs = mistakes(by_teacher, sentences)
+    ours = mistakes(lambda text: model.generate(text, seed=0)[0], judged)
+    theirs = mistakes(by_teacher, judged)
     print(json.dumps({"speaker": "aigc_sdk_tts", **ours}), flush=True)
     print(json.dumps({"speaker": "flite rms", **theirs}), flush=True)
     print(json.dumps({"wer_ratio": round(ours["errors"] / max(1, theirs["errors"]), 3)}), flush=True)
-    first = first_sounds(model, list(sentences))
+    first = first_sounds(model, list(judged))
     print(
         json.dumps({"first_sound_ms": [round(each, 1) for each in (statistics.median(first), max(first))]}), flush=True
     )
@@ -129,6 +154,7 @@ def main() -> None:
     ]
     print(json.dumps({"load_s": round(statistics.median(loads), 3)}), flush=True)
     print(json.dumps({"copy_synthesis": copied(model, list(unseen())[:24])}), flush=True)
+    print(json.dumps({"long_text": long(model, 1000 if given.quick else 10_000)}), flush=True)
 
 
 if __name__ == "__main__":

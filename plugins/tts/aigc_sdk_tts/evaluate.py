@@ -25,6 +25,9 @@ class Listening(Options):
 
     seed: int = Field(0, ge=0, lt=2**63, description="seed of the first text's speech; the others' count up from it")
     speed: float = Field(1.0, ge=0.25, le=4.0, description="2 speaks twice as fast")
+    vocabulary: tuple[str, ...] = Field(
+        (), strict=False, description="the only words that are listened for, such as digits; none: all of English"
+    )
     resamples: int = Field(1000, ge=0, le=100_000, description="drawings for the 95 % interval; 0: no interval")
 
 
@@ -70,10 +73,11 @@ class Intelligibility(Evaluator):
 
     def run(self, exam: Exam) -> Report:
         rows, counts = [], []
+        recogniser = Recogniser(exam.options.vocabulary) if exam.options.vocabulary else self.recogniser
         for index, sample in enumerate(exam.samples):
             reference = None if exam.references is None else exam.references[index]
             speech, wanted = self._spoken(sample, reference, index, exam.options)
-            heard = self.recogniser(speech)
+            heard = recogniser(speech)
             wrong = edits(heard, wanted)
             counts.append((wrong, len(wanted)))
             rows.append({"wer": wrong / len(wanted), "heard": " ".join(heard), "wanted": " ".join(wanted)})
@@ -81,7 +85,7 @@ class Intelligibility(Evaluator):
         parts = Additive(np.array(counts, np.float64), _rate)
         protocol = (
             "edits per word over all samples; words in lower case without punctuation, dr, mr, mrs and pm written out; "
-            f"heard by {self.recogniser.described}; interval: bootstrap over samples"
+            f"heard by {recogniser.described}; interval: bootstrap over samples"
         )
         wer = Score(parts.total, len(rows), protocol, False, parts.interval(exam.options.resamples))
         return Report({"wer": wer}, rows, {"wer": parts})

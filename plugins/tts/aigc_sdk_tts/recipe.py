@@ -1,7 +1,7 @@
 """How the default voice was made: `python -m aigc_sdk_tts.recipe --to FOLDER` makes it again; it needs flite.
 
 The speech of the teacher, and both trainings with their checkpoints, lie in FOLDER-run; started again after an
-interruption, the recipe goes on from the newest. On one core it takes about half an hour. `--sentences 600
+interruption, the recipe goes on from the newest. On one quiet core it takes about 45 minutes. `--sentences 600
 --steps 300` is the short version, of four minutes, whose voice is intelligible and no more.
 """
 
@@ -28,8 +28,8 @@ ACOUSTIC: dict[str, Any] = {"part": "acoustic", "batch_size": 12}
 ACOUSTIC_STEPS = 1600
 VOCODER: dict[str, Any] = {"part": "vocoder", "batch_size": 8, "betas": (0.8, 0.95), "clip_norm": 5.0}
 VOCODER_STEPS = 2800
-POLISH: dict[str, Any] = {**VOCODER, "batch_size": 16, "crop": 1.0, "learning_rate": 1e-3}  # of the vocoder, afterwards
-POLISH_STEPS = 1200
+POLISH: dict[str, Any] = {**VOCODER, "batch_size": 16, "crop": 1.0}  # of the vocoder, afterwards
+POLISH_STEPS = 3600
 SHORTEST_WORD = 3  # letters of the lexicon's words that are recorded in lists
 
 

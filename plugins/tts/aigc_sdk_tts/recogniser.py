@@ -10,6 +10,7 @@ import numpy as np
 
 from aigc_sdk import runtime
 from aigc_sdk.artifacts import Audio
+from aigc_sdk.errors import OptionError
 
 from .resample import Resampler
 
@@ -18,17 +19,23 @@ if TYPE_CHECKING:
 
 RATE = 16000
 SILENCE = 1e-4  # in sounds below it the recogniser hears words all the same
+GRAMMAR = "vocabulary"
 SPELLINGS = {"dr": "doctor", "mr": "mister", "mrs": "missus", "pm": "p m", "okay": "ok"}  # two ways to write one word
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 
 
 class Recogniser:
-    """Sounds to words. Raises MissingDependency without pocketsphinx."""
+    """Sounds to words. Raises MissingDependency without pocketsphinx.
 
-    def __init__(self) -> None:
+    vocabulary: the only words that are listened for, in any order, such as digits; all of English where there are none.
+    """
+
+    def __init__(self, vocabulary: Sequence[str] = ()) -> None:
         sphinx = runtime.require("pocketsphinx", '"aigc-sdk-tts[recognise]"', "the recogniser")
         self._decoder = sphinx.Decoder(samprate=RATE, cmn="batch", loglevel="FATAL")
         self.described = f"pocketsphinx {version('pocketsphinx')} with its own model of US English, {RATE:,} Hz"
+        if vocabulary:
+            self._listen_for(vocabulary)
 
     def __call__(self, sound: Audio) -> list[str]:
         """The words that are heard."""
@@ -43,6 +50,15 @@ class Recogniser:
         self._decoder.end_utt()
         found = self._decoder.hyp()
         return words(found.hypstr) if found else []
+
+    def _listen_for(self, vocabulary: Sequence[str]) -> None:
+        strange = [each for each in vocabulary if not _WORD.fullmatch(each) or self._decoder.lookup_word(each) is None]
+        if strange:
+            message = f"vocabulary holds {strange[0]!r}, which the recogniser does not know; give it in lower case, or leave it out"
+            raise OptionError(message, field="vocabulary")
+        self._decoder.add_jsgf_string(GRAMMAR, f"#JSGF V1.0; grammar g; public <s> = ({' | '.join(vocabulary)})+;")
+        self._decoder.activate_search(GRAMMAR)
+        self.described += f", listening for {', '.join(vocabulary)}"
 
 
 def words(text: str) -> list[str]:

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 import aigc_sdk
+from aigc_sdk.errors import OptionError
 from aigc_sdk_tts.evaluate import Intelligibility
 from aigc_sdk_tts.model import DEFAULT, TTS
 from aigc_sdk_tts.sentences import unseen
@@ -61,3 +62,12 @@ def test_long_texts_are_spoken_without_losing_a_word(model: TTS) -> None:
     chunks = list(model.stream(text, seed=0))
     assert [each["text"] for each in chunks[-1].info["words"]] == text.replace(".", "").split()
     assert max(each.duration for each in chunks) < 6.0
+
+
+def test_a_recogniser_can_listen_for_some_words_alone(model: TTS) -> None:
+    pytest.importorskip("pocketsphinx")
+    judge = Intelligibility(model)
+    heard = judge.evaluate(["two four eight."], vocabulary=["two", "four", "eight", "nine"]).rows[0]["heard"]
+    assert heard == "two four eight"
+    with pytest.raises(OptionError, match="'xqzt', which the recogniser does not know"):
+        judge.evaluate(["two"], vocabulary=["two", "xqzt"])
