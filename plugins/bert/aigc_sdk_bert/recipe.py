@@ -49,9 +49,11 @@ PLAIN_STEPS = 1500  # 5.6 times through the text
 KINDS_STEPS = 400  # 1.5 times
 
 
-def pretrain(run: Path, max_steps: int = PLAIN_STEPS, on_step: Callable[[Step], None] | None = None) -> BERT:
+def pretrain(
+    run: Path, max_steps: int = PLAIN_STEPS, on_step: Callable[[Step], None] | None = None, device: str = "cpu"
+) -> BERT:
     """Train the masked language model on the training passages, with checkpoints in `run`."""
-    trainer = BERTTrainer.open(device="cpu", task="masked", **SIZES)
+    trainer = BERTTrainer.open(device=device, task="masked", **SIZES)
     texts, calibration = ([text for text, _ in books.of(part)] for part in ("training", "calibration"))
     arguments: dict[str, Any] = {"validation": calibration, "evaluate_every": 200, "save_every": 50, **PLAIN}
     model = trainer.fit(texts, max_steps=max_steps, save_to=run, resume=True, on_step=on_step or _show, **arguments)
@@ -60,10 +62,14 @@ def pretrain(run: Path, max_steps: int = PLAIN_STEPS, on_step: Callable[[Step], 
 
 
 def tune(
-    encoder: Path, run: Path, max_steps: int = KINDS_STEPS, on_step: Callable[[Step], None] | None = None
+    encoder: Path,
+    run: Path,
+    max_steps: int = KINDS_STEPS,
+    on_step: Callable[[Step], None] | None = None,
+    device: str = "cpu",
 ) -> Judge:
     """Teach the encoder in a folder the kinds; the calibration passages set the temperature."""
-    trainer = BERTTrainer.open(encoder, device="cpu", labels=books.KINDS)
+    trainer = BERTTrainer.open(encoder, device=device, labels=books.KINDS)
     arguments: dict[str, Any] = {
         "validation": books.of("calibration"),
         "evaluate_every": 200,
@@ -106,10 +112,11 @@ def main() -> None:
     parser.add_argument("--to", type=Path, required=True, help="the folder to write `default` and `judge` into")
     parser.add_argument("--max-steps", type=int, default=PLAIN_STEPS, help="updates on plain text")
     parser.add_argument("--judge-steps", type=int, default=KINDS_STEPS, help="updates on labelled text")
+    parser.add_argument("--device", default="cpu", help="where to train")
     arguments = parser.parse_args()
     runs = arguments.to / "runs"
-    export(pretrain(runs / "default", arguments.max_steps), arguments.to / "default")
-    judge = tune(arguments.to / "default", runs / "judge", arguments.judge_steps)
+    export(pretrain(runs / "default", arguments.max_steps, device=arguments.device), arguments.to / "default")
+    judge = tune(arguments.to / "default", runs / "judge", arguments.judge_steps, device=arguments.device)
     judge.source = ""
     export(judge, arguments.to / "judge")
     judge = Judge.open(arguments.to / "judge", device="cpu")

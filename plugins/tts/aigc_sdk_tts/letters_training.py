@@ -29,8 +29,9 @@ def main() -> None:
     parser.add_argument("--to", type=Path, required=True, help="the safetensors file to write")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="where to train")
     arguments = parser.parse_args()
-    model = train(training_words(), epochs=arguments.epochs, seed=arguments.seed)
+    model = train(training_words(), epochs=arguments.epochs, seed=arguments.seed, device=arguments.device)
     save(model, arguments.to)
     whole, stressless = accuracy(load(arguments.to), held_out_words())
     print(f"{arguments.to}: {whole:.3f} of the held-out words right, {stressless:.3f} with stress ignored")
@@ -65,21 +66,24 @@ def accuracy(model: LetterToSound, words: Sequence[str]) -> tuple[float, float]:
 
 
 def train(
-    words: Sequence[str], *, epochs: int = EPOCHS, seed: int = 0, show: bool = True, **sizes: int
+    words: Sequence[str], *, epochs: int = EPOCHS, seed: int = 0, device: str = "cpu", show: bool = True, **sizes: int
 ) -> LetterToSound:
     """A model of the words' first pronunciations; `sizes` are those of LetterToSound."""
     rows, chunks = _examples(words)
     torch.manual_seed(seed)
-    model = LetterToSound(chunks, **sizes).train()
+    model = LetterToSound(chunks, **sizes).train().to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.01)
     total = epochs * sum(1 for _ in _batches(rows, seed))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total, pct_start=0.05)
     start = time.monotonic()
     for epoch in range(epochs):
-        losses = [_update(model, optimizer, schedule, *batch) for batch in _batches(rows, seed + epoch)]
+        losses = [
+            _update(model, optimizer, schedule, letters.to(device), said.to(device))
+            for letters, said in _batches(rows, seed + epoch)
+        ]
         if show:
             print(f"epoch {epoch}: loss {sum(losses) / len(losses):.4f}, {time.monotonic() - start:.0f} s", flush=True)
-    return model.eval()
+    return model.cpu().eval()
 
 
 def _examples(words: Sequence[str]) -> tuple[list[tuple[list[int], list[int]]], list[Chunk]]:
