@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from aigc_sdk import folder, runtime
-from aigc_sdk.adapters import Adapters
-from aigc_sdk.adapters.files import base_of, is_adapter, saving
-from aigc_sdk.errors import MismatchedFolder, NotAModel, OptionError, printable
+from aigc_sdk.adapters.beside import Adaptable, opened_base
+from aigc_sdk.adapters.files import is_adapter
+from aigc_sdk.errors import MismatchedFolder, printable
 from aigc_sdk.protocols import Device, DType, Source
 from aigc_sdk.weights import load_tokenizer, quiet
 
@@ -22,31 +20,13 @@ from .heads import head_of
 from .tasks import Task
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedModel
 
 
-class Adapted:
+class Adapted(Adaptable):
     """An encoder with a head or without, its tokenizer, and its adapters."""
 
     backend = "bert"
-    role = ""
-    """What aigc.json calls it."""
-
-    def __init__(
-        self,
-        network: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerFast,
-        *,
-        device: str = "cpu",
-        dtype: DType = "float32",
-        source: str = "",
-    ) -> None:
-        self.network = network
-        self.tokenizer = tokenizer
-        self.device: str = device
-        self.dtype: str = dtype
-        self.source = source
-        self._adapter_sources: dict[str, str] = {}
 
     @classmethod
     def _open(cls, source: Source, default: Path, device: Device, dtype: DType, revision: str | None) -> Self:
@@ -69,104 +49,24 @@ class Adapted:
         """The longest text that is read at once, in tokens, special ones included, with the adapter in use."""
         return context_of(self.network) - self.adapters.tokens(self.adapter)
 
-    @property
-    def adapters(self) -> Adapters:
-        """The adapters of the model's network, by name."""
-        return Adapters.of(self.network)
-
-    @property
-    def adapter(self) -> str | None:
-        """The adapter in use, or None."""
-        found = self.adapters.in_use
-        return found if isinstance(found, str) else None
-
-    def add_adapter(self, source: str | Path | folder.Folder, name: str | None = None) -> str:
-        """Load an adapter from its folder, or a hub id, and return its name: the one that it was saved with, or `name`.
-
-        Adapters of peft open too. It changes nothing before `use_adapter`. Raises MismatchedFolder for the adapter of
-        another model or of other labels, and OptionError for a name that is taken.
-        """
-        opened = source if isinstance(source, folder.Folder) else folder.read(source, backend="bert")
+    def _check_adapter(self, opened: folder.Folder) -> None:
+        """Refuse the adapter of other labels."""
         task = folders.task_in(opened) if opened.has("config.json") else None
         own = Task.of_network(self.network) if head_of(self.network) is not None else None
         if task is not None and task != own:
             labels = ", ".join(task.names) or task.kind
             message = f"{printable(str(opened.path))} is an adapter that tells {printable(labels)}, and this model tells others"
             raise MismatchedFolder(message)
-        name = self.adapters.load(opened, name, backend="bert")
-        self._adapter_sources[name] = opened.source
-        return name
 
-    def use_adapter(self, name: str | None) -> None:
-        """Work with an adapter from now on; None: with the model alone."""
-        if name is not None and not isinstance(name, str):
-            raise OptionError(f"name={name!r}: give the name of an adapter, or None", field="name")
-        self.adapters.use(name)
-
-    def remove_adapter(self, name: str) -> None:
-        """Forget an adapter."""
-        self.adapters.remove(name)
-        self._adapter_sources.pop(name, None)
-
-    def merge_adapter(self, name: str | None = None) -> None:
-        """Make an adapter, by default the one in use, part of the model's weights, which `save` then writes as a model.
-
-        Raises NotOffered for methods that cannot be merged: bottlenecks, prompts and prefixes.
-        """
-        name = self.adapter if name is None else name
-        if name is None:
-            raise OptionError("no adapter is in use; name the one to merge", field="name")
-        self.adapters.merge(name)
-        self._adapter_sources.pop(name, None)
-
-    def fingerprint(self) -> str:
-        """A digest of the weights as they are now, with those of the adapter in use."""
-        own = runtime.fingerprint(self.network)
-        if self.adapter is None:
-            return own
-        return hashlib.sha256(f"{own} {self.adapters.fingerprint(self.adapter)}".encode()).hexdigest()
-
-    def save(self, folder_: str | Path) -> None:
-        """Write a model folder, which plain transformers opens too; or, with an adapter in use, the adapter's, for peft.
-
-        An adapter's folder names the folder or hub id of the model that it was trained beside, and says its labels.
-        """
-        if self.adapter is not None:
-            with saving(self.adapters, self.adapter, folder_, backend="bert", base=self._lasting_source()) as path:
-                self._write_config(path)
-            return
-        with folder.writing(folder_, backend="bert", role=self.role, fingerprint=self.fingerprint()) as path:
-            with quiet():
-                self.network.save_pretrained(path)
-            self.tokenizer.save_pretrained(path)
-
-    def to(self, device: Device) -> Self:
-        """Move the model to `device` and return it."""
-        self.device = runtime.device(device)
-        network: Any = self.network
-        network.to(self.device)
-        self.adapters.to(self.device)
-        return self
-
-    def _write_config(self, path: Path) -> None:
+    def _write_beside(self, path: Path) -> None:
+        """The configuration, which says the adapter's labels."""
         with quiet(), _architecture(self.network):
             self.network.config.save_pretrained(path)
-
-    def _lasting_source(self) -> str:
-        """What opens the model from anywhere: a folder's whole path, or a name on the hub."""
-        return os.path.abspath(self.source) if os.path.isdir(self.source) else self.source
 
 
 def _base(opened: folder.Folder) -> folder.Folder:
     """The folder of the model that an adapter was trained beside."""
-    base = base_of(opened)
-    try:
-        return folder.read(base or folders.DEFAULT, backend="bert")
-    except NotAModel as error:
-        raise NotAModel(
-            f"{printable(str(opened.path))} is an adapter of the model {printable(base)!r}, which is not there: {error}. "
-            "Open that model from where it is, and use its add_adapter"
-        ) from error
+    return opened_base(opened, lambda base: folder.read(base or folders.DEFAULT, backend="bert"))
 
 
 def _beside(opened: folder.Folder, base: folder.Folder) -> PreTrainedModel:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
 from pydantic import Field
 
+from aigc_sdk.adapters.beside import AdaptableGenerator
 from aigc_sdk.artifacts import Text
-from aigc_sdk.errors import ContextOverflow, InputError, MediaError, NotOffered, PromptError, printable
-from aigc_sdk.protocols import Device, DType, Generator, Job, Options, OptionsClass, Source, Step
+from aigc_sdk.errors import ContextOverflow, InputError, NotOffered, PromptError
+from aigc_sdk.protocols import Device, DType, Job, Options, OptionsClass, Source, Step
 
 from .adapted import Adapted
 from .data import checked_text
@@ -44,7 +45,7 @@ class Suggestion(NamedTuple):
     probability: float
 
 
-class BERT(Adapted, Generator[Text]):
+class BERT(Adapted, AdaptableGenerator[Text]):
     """An encoder with a masked-language-model head; without one it embeds texts.
 
         model = aigc_sdk.load("bert")
@@ -59,7 +60,6 @@ class BERT(Adapted, Generator[Text]):
     Options: ClassVar[OptionsClass] = Filling
     prompt_types = (str,)
     owns_randomness = True
-    role = "generator"
 
     @classmethod
     def open(
@@ -80,24 +80,6 @@ class BERT(Adapted, Generator[Text]):
     def check(self, job: Job) -> None:
         """Refuse prompts without a mask, and those that do not fit the context."""
         self._rows(job.prompts)
-
-    def identity(self, job: Job) -> dict[str, Any]:
-        """The model's source and fingerprint, and those of the adapter in use."""
-        name = self.adapter
-        if name is None:
-            return super().identity(job)
-        used = {"source": self._adapter_sources.get(name, ""), "fingerprint": self.adapters.fingerprint(name)}
-        return {**super().identity(job), "adapters": {name: used}, "adapter": name}
-
-    def restore(self, identity: Mapping[str, Any]) -> None:
-        """Load and use the adapter that `identity` names. Raises MediaError for one that was never in a folder."""
-        for name, used in (identity.get("adapters") or {}).items():
-            source = used.get("source") if isinstance(used, Mapping) else None
-            if not source:
-                raise MediaError(f"the text was made with the adapter {printable(name)!r}, which had not been saved")
-            if name not in self.adapters:
-                self.add_adapter(source, name)
-            self.use_adapter(name)
 
     def run(self, job: Job) -> Iterator[Text]:
         """Fill all items, some at a time."""

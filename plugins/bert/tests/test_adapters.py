@@ -11,7 +11,7 @@ import torch
 
 import aigc_sdk
 from aigc_sdk.adapters import Adapters
-from aigc_sdk.errors import MismatchedFolder, NotOffered, OptionError
+from aigc_sdk.errors import MediaError, MismatchedFolder, NotOffered, OptionError
 from aigc_sdk.protocols import Step
 from aigc_sdk_bert.judge import Judge, run
 from aigc_sdk_bert.model import BERT
@@ -181,6 +181,24 @@ def test_masked_words_are_learnt_beside_an_encoder(small: Any, encoder: Path, tm
     assert again.fingerprint() == trainer.model.fingerprint()
     [text] = trainer.model.generate("the [MASK] on a hill", seed=1)
     assert text.origin["model"]["adapter"] == "trained"
+
+
+def test_an_answer_made_with_an_adapter_replays_once_it_is_in_a_folder(encoder: Path, tmp_path: Path) -> None:
+    made = ["the red king", "a blue hill"] * 10
+    model = opened(encoder, "lora", task="masked").fit(made, max_steps=20, **LEARNS)
+    prompt = "the [MASK] on a [MASK]"
+    model.generate(prompt, seed=1)[0].save(tmp_path / "lost.txt")
+    with pytest.raises(MediaError, match="had not been saved"):
+        aigc_sdk.replay(tmp_path / "lost.txt")
+    model.save(tmp_path / "adapter")
+    again = aigc_sdk.load(tmp_path / "adapter", device="cpu")
+    [text] = again.generate(prompt, seed=1)
+    text.save(tmp_path / "made.txt")
+    replayed = aigc_sdk.replay(tmp_path / "made.txt")
+    assert replayed.same
+    assert replayed.differences == ()
+    again.use_adapter(None)
+    assert again.generate(prompt, seed=1)[0].origin["model"].keys() == {"source", "fingerprint"}
 
 
 def test_what_does_not_fit_together_is_refused(small: Any, encoder: Path, tmp_path: Path) -> None:

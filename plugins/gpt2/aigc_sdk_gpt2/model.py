@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from aigc_sdk import folder, runtime
-from aigc_sdk.adapters import Adapters
-from aigc_sdk.adapters.files import base_of, is_adapter
+from aigc_sdk.adapters.beside import AdaptableGenerator, opened_base
+from aigc_sdk.adapters.files import is_adapter
 from aigc_sdk.artifacts import Text
-from aigc_sdk.errors import ContextOverflow, InputError, MediaError, NotAModel, OptionError, PromptError, printable
-from aigc_sdk.protocols import Device, DType, Generator, Job, OptionsClass, Source, Step
-from aigc_sdk.weights import load_tokenizer, load_transformers, quiet, token_ids
+from aigc_sdk.errors import ContextOverflow, InputError, OptionError, PromptError
+from aigc_sdk.protocols import Device, DType, Job, OptionsClass, Source, Step
+from aigc_sdk.weights import load_tokenizer, load_transformers, token_ids
 
 from .decode import Decoding, decode
 from .engine import cache_bytes
 from .score import TokenScores, logprobs
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 DEFAULT = Path(__file__).parent / "default"
 CACHE_LIMIT = 1 << 30  # bytes of keys and values at a time; larger jobs are decoded in groups
 GROUP_LIMIT = 256  # rows; more make no CPU or GPU faster at this size, and logits take rows x vocabulary x 4 bytes
 
 
-class GPT2(Generator[Text]):
+class GPT2(AdaptableGenerator[Text]):
     """GPT-2, or another decoder-only language model.
 
         model = aigc_sdk.load("gpt2")                                # the model that this package brings
@@ -43,23 +38,7 @@ class GPT2(Generator[Text]):
     prompt_types = (str, type(None))
     owns_randomness = True
     backend = "gpt2"
-
-    def __init__(
-        self,
-        network: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerFast,
-        *,
-        device: str = "cpu",
-        dtype: DType = "float32",
-        source: str = "",
-    ) -> None:
-        self.network = network
-        self.tokenizer = tokenizer
-        self.device = device
-        self.dtype = dtype
-        self.source = source
-        self._adapter_sources: dict[str, str] = {}
-        self._tokenised: tuple[Job, list[list[int]]] | None = None
+    _tokenised: tuple[Job, list[list[int]]] | None = None
 
     @classmethod
     def open(
@@ -88,14 +67,7 @@ class GPT2(Generator[Text]):
 
     @classmethod
     def _open_adapter(cls, opened: folder.Folder, device: Device, dtype: DType) -> Self:
-        base = base_of(opened)
-        try:
-            model = cls.open(base or None, device=device, dtype=dtype)
-        except NotAModel as error:
-            raise NotAModel(
-                f"{printable(str(opened.path))} is an adapter of the model {printable(base)!r}, which is not there: {error}. "
-                "Open that model from where it is, and use its add_adapter"
-            ) from error
+        model = opened_base(opened, lambda base: cls.open(base or None, device=device, dtype=dtype))
         model.use_adapter(model.add_adapter(opened))
         return model
 
@@ -104,83 +76,9 @@ class GPT2(Generator[Text]):
         """The longest sequence that the model can hold, in tokens, with the adapter that is in use."""
         return self._context(self.adapter)
 
-    @property
-    def adapters(self) -> Adapters:
-        """The adapters of the model's network, by name."""
-        return Adapters.of(self.network)
-
-    @property
-    def adapter(self) -> str | None:
-        """The adapter in use, or None."""
-        found = self.adapters.in_use
-        return found if isinstance(found, str) else None
-
-    def add_adapter(self, source: str | Path | folder.Folder, name: str | None = None) -> str:
-        """Load an adapter from its folder, or a hub id, and return its name: the one that it was saved with, or `name`.
-
-        Adapters of peft open too. It changes nothing before it is used: by `use_adapter`, or by `generate(adapter=...)`.
-        Raises MismatchedFolder for the adapter of another model, and OptionError for a name that is taken.
-        """
-        opened = source if isinstance(source, folder.Folder) else folder.read(source, backend="gpt2")
-        name = self.adapters.load(opened, name, backend="gpt2")
-        self._adapter_sources[name] = opened.source
-        return name
-
-    def use_adapter(self, name: str | None) -> None:
-        """Write with an adapter from now on; None: with the model alone."""
-        if name is not None and not isinstance(name, str):
-            raise OptionError(f"name={name!r}: give the name of an adapter, or None", field="name")
-        self.adapters.use(name)
-
-    def remove_adapter(self, name: str) -> None:
-        """Forget an adapter."""
-        self.adapters.remove(name)
-        self._adapter_sources.pop(name, None)
-
-    def merge_adapter(self, name: str | None = None) -> None:
-        """Make an adapter, by default the one in use, part of the model's weights, which `save` then writes as a model.
-
-        Raises NotOffered for methods that cannot be merged: bottlenecks, prompts and prefixes.
-        """
-        name = self.adapter if name is None else name
-        if name is None:
-            raise OptionError("no adapter is in use; name the one to merge", field="name")
-        self.adapters.merge(name)
-        self._adapter_sources.pop(name, None)
-
     def check(self, job: Job) -> None:
         """Refuse prompts that leave no room for `max_new_tokens`, and adapters that are not there."""
         self._tokenised = (job, self._prompts(job))
-
-    def fingerprint(self) -> str:
-        """A digest of the weights as they are now, with those of the adapter in use."""
-        own = runtime.fingerprint(self.network)
-        if self.adapter is None:
-            return own
-        return hashlib.sha256(f"{own} {self.adapters.fingerprint(self.adapter)}".encode()).hexdigest()
-
-    def identity(self, job: Job) -> dict[str, Any]:
-        """The model's source and fingerprint, and those of the adapters that the job uses."""
-        used = sorted({each for each in (*self._adapters(job), self.adapter) if each is not None})
-        if not used:
-            return super().identity(job)
-        adapters = {
-            name: {"source": self._adapter_sources.get(name, ""), "fingerprint": self.adapters.fingerprint(name)}
-            for name in used
-        }
-        return {**super().identity(job), "adapters": adapters, "adapter": self.adapter}
-
-    def restore(self, identity: Mapping[str, Any]) -> None:
-        """Load the adapters that `identity` names. Raises MediaError for those that were never in a folder."""
-        adapters = identity.get("adapters") or {}
-        for name, of in adapters.items():
-            source = of.get("source") if isinstance(of, Mapping) else None
-            if not source:
-                raise MediaError(f"the text was written with the adapter {printable(name)!r}, which had not been saved")
-            if name not in self.adapters:
-                self.add_adapter(source, name)
-        if adapters:
-            self.use_adapter(identity.get("adapter"))
 
     def run(self, job: Job) -> Iterator[Text]:
         """Decode all items, a group at a time."""
@@ -217,24 +115,6 @@ class GPT2(Generator[Text]):
             TokenScores(tuple(decode_one([token]) for token in tail), tuple(values.tolist()))
             for (_, tail), values in zip(rows, found, strict=True)
         ]
-
-    def save(self, folder_: str | Path) -> None:
-        """Write a model folder, which plain transformers opens too; or, with an adapter in use, the adapter's, for peft."""
-        if self.adapter is not None:
-            self.adapters.save(self.adapter, folder_, backend="gpt2", base=self._lasting_source())
-            return
-        with folder.writing(folder_, backend="gpt2", role="generator", fingerprint=self.fingerprint()) as path:
-            with quiet():
-                self.network.save_pretrained(path)
-            self.tokenizer.save_pretrained(path)
-
-    def to(self, device: Device) -> Self:
-        """Move the model to `device`."""
-        self.device = runtime.device(device)
-        network: Any = self.network
-        network.to(self.device)
-        self.adapters.to(self.device)
-        return self
 
     @property
     def ends(self) -> frozenset[int]:
@@ -291,10 +171,6 @@ class GPT2(Generator[Text]):
 
     def _context(self, adapter: str | None) -> int:
         return int(self.network.config.max_position_embeddings) - self.adapters.tokens(adapter)
-
-    def _lasting_source(self) -> str:
-        """What opens the model from anywhere: a folder's whole path, or a name on the hub."""
-        return os.path.abspath(self.source) if os.path.isdir(self.source) else self.source
 
     def _groups(self, rows: list[list[int]], room: int) -> Iterator[tuple[int, int]]:
         """Consecutive items that are decoded together."""
