@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from aigc_sdk.errors import MismatchedFolder
-from aigc_sdk.protocols import Trainer
+from aigc_sdk.errors import MismatchedFolder, OptionError
+from aigc_sdk.protocols import Source, Trainer
 
 from .sharding import gathered
 
@@ -64,3 +64,24 @@ class TorchTrainer(Trainer[M]):
     def settle(self) -> None:
         if self._loop is not None:
             self._loop.settle()
+
+
+def check_dtype(dtype: str) -> None:
+    """Refuse to open a model for training in anything but float32; arithmetic has its own option, `precision`."""
+    if dtype != "float32":
+        raise OptionError(
+            f"dtype={dtype!r}: weights are trained in float32; precision='bfloat16' computes in bfloat16",
+            field="dtype",
+        )
+
+
+def check_no_sizes(given: Collection[str], source: Source, *, kind: str = "model", field: str | None = None) -> None:
+    """Refuse names `given` with the source of a model that is there already, whose sizes are its own.
+
+    kind: what the backend calls its models. field: the name that the error is of; None: the first given.
+    """
+    if given:
+        raise OptionError(
+            f"{', '.join(given)}: only a new {kind} takes sizes; the {kind} {str(source)!r} has its own",
+            field=field or next(iter(given)),
+        )

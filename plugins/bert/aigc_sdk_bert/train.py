@@ -14,6 +14,7 @@ from aigc_sdk.errors import MismatchedFolder, OptionError
 from aigc_sdk.protocols import Device, DType, Fit, OptionsClass, Source, Step
 from aigc_sdk.training import Loop, TorchTrainer, processes, schedule
 from aigc_sdk.training.order import step_seed
+from aigc_sdk.training.torch_trainer import check_dtype, check_no_sizes
 
 from . import consistency, folders, masking
 from .adversarial import Ball, adversarial_gradients
@@ -92,11 +93,7 @@ class BERTTrainer(TorchTrainer[Judge | BERT]):
         **config: Any,
     ) -> Self:
         """Start from the encoder at `source` ("default": the one in this package), or from a new one of the given sizes."""
-        if dtype != "float32":
-            raise OptionError(
-                f"dtype={dtype!r}: weights are trained in float32; precision='bfloat16' computes in bfloat16",
-                field="dtype",
-            )
+        check_dtype(dtype)
         start: Start = Start.parse("bert", config)
         place = runtime.device(device)
         if source is None and start.adapter is not None:
@@ -105,10 +102,7 @@ class BERTTrainer(TorchTrainer[Judge | BERT]):
             )
         if source is None:
             return cls._new(start, place)
-        sized = [name for name in config if name in SIZES]
-        if sized:
-            message = f"{', '.join(sized)}: only a new model takes sizes; the model {str(source)!r} has its own"
-            raise OptionError(message, field=sized[0])
+        check_no_sizes([name for name in config if name in SIZES], source)
         return cls._opened(source, start, place, revision)
 
     @classmethod

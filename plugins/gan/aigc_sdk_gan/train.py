@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from aigc_sdk import runtime
 from aigc_sdk.artifacts import Artifact
-from aigc_sdk.errors import DataError, InputError, OptionError
+from aigc_sdk.errors import DataError, InputError
 from aigc_sdk.protocols import Device, DType, Fit, OptionsClass, Source, Step
 from aigc_sdk.training import Loop, Precision, TorchTrainer, schedule
 from aigc_sdk.training.images import Augmentation, Pictures, augmented, pictures, to_tensor
+from aigc_sdk.training.torch_trainer import check_dtype, check_no_sizes
 
 from .diffaug import diff_augmented
 from .distance import sliced_wasserstein
@@ -115,18 +116,10 @@ class GANTrainer(TorchTrainer[GAN]):
         **config: Any,
     ) -> Self:
         """Start from the model at `source` ("default": the one in this package), or from a new one made by `config`."""
-        if dtype != "float32":
-            raise OptionError(
-                f"dtype={dtype!r}: weights are trained in float32; precision='bfloat16' computes in bfloat16",
-                field="dtype",
-            )
+        check_dtype(dtype)
         if source is None:
             return cls._new(NewModel.parse("gan", config), runtime.device(device))
-        if config:
-            raise OptionError(
-                f"{', '.join(config)}: only a new model takes sizes; the model {str(source)!r} has its own",
-                field=next(iter(config)),
-            )
+        check_no_sizes(config, source)
         return cls(GAN.open(source, device=device, revision=revision))
 
     @classmethod

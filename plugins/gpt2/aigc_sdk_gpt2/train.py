@@ -15,6 +15,7 @@ from aigc_sdk.adapters import AdaLoRA, Method, Tuned, method
 from aigc_sdk.errors import DataError, MismatchedFolder, OptionError
 from aigc_sdk.protocols import Device, DType, Fit, Options, OptionsClass, Source, Step
 from aigc_sdk.training import Loop, TorchTrainer, schedule
+from aigc_sdk.training.torch_trainer import check_dtype, check_no_sizes
 
 from .data import IGNORED, Blocks, Document, Tokens, documents, encode, train_tokenizer, wrapped
 from .model import GPT2
@@ -117,19 +118,12 @@ class GPT2Trainer(TorchTrainer[GPT2]):
         **config: Any,
     ) -> Self:
         """Start from the model at `source` ("default": the one in this package), or from a new one made by `config`."""
-        if dtype != "float32":
-            raise OptionError(
-                f"dtype={dtype!r}: weights are trained in float32; precision='bfloat16' computes in bfloat16",
-                field="dtype",
-            )
+        check_dtype(dtype)
         if source is None:
             return cls._new(NewModel.parse("gpt2", config), runtime.device(device))
         sizes = [name for name in config if name not in ("adapter", "seed")]
         if sizes or set(config) == {"seed"}:
-            raise OptionError(
-                f"{', '.join(config)}: only a new model takes sizes; the model {str(source)!r} has its own",
-                field=next(iter(sizes or config)),
-            )
+            check_no_sizes(config, source, field=next(iter(sizes or config)))
         parsed = NewModel.parse("gpt2", config)
         adapter = None if parsed.adapter is None else method(parsed.adapter)
         model = GPT2.open(source, device=device, revision=revision)

@@ -18,6 +18,7 @@ from aigc_sdk.errors import DataError, OptionError
 from aigc_sdk.protocols import Device, DType, Fit, OptionsClass, Source, Step
 from aigc_sdk.training import Loop, Precision, TorchTrainer, order, schedule
 from aigc_sdk.training.images import Augmentation, Pictures, augmented, pictures, to_images, to_tensor
+from aigc_sdk.training.torch_trainer import check_dtype, check_no_sizes
 
 from .measure import measure
 from .model import COMPONENTS_LIMIT, VAE, Drawing
@@ -132,18 +133,10 @@ class VAETrainer(TorchTrainer[VAE]):
         **config: Any,
     ) -> Self:
         """Start from the model at `source` ("default": the one in this package), or from a new one made by `config`."""
-        if dtype != "float32":
-            raise OptionError(
-                f"dtype={dtype!r}: weights are trained in float32; precision='bfloat16' computes in bfloat16",
-                field="dtype",
-            )
+        check_dtype(dtype)
         if source is None:
             return cls._new(NewModel.parse("vae", config), runtime.device(device))
-        if config:
-            raise OptionError(
-                f"{', '.join(config)}: only a new model takes sizes; the model {str(source)!r} has its own",
-                field=next(iter(config)),
-            )
+        check_no_sizes(config, source)
         return cls(VAE.open(source, device=device, revision=revision))
 
     @classmethod
