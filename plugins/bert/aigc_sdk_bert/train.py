@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import torch
 
@@ -92,8 +92,15 @@ class BERTTrainer(TorchTrainer[Judge | BERT]):
         revision: str | None = None,
         **config: Any,
     ) -> Self:
-        """Start from the encoder at `source` ("default": the one in this package), or from a new one of the given sizes."""
+        """Start from the encoder at `source` ("default": the one in this package), or from a new one of the given sizes.
+
+        With `tasks`, a mapping, the trainer is a `aigc_sdk_bert.several.SeveralTrainer`: one encoder for all of them.
+        """
         check_dtype(dtype)
+        if "tasks" in config:
+            from .several import SeveralTrainer  # which imports this module
+
+            return cast(Self, SeveralTrainer.open(source, device=device, revision=revision, **config))
         start: Start = Start.parse("bert", config)
         place = runtime.device(device)
         if source is None and start.adapter is not None:

@@ -36,7 +36,7 @@ def data(small: Any, count: int, seed: int = 0) -> dict[str, Any]:
 def test_one_encoder_learns_several_tasks_whose_folders_open_on_their_own(
     small: Any, encoder: Path, tmp_path: Path
 ) -> None:
-    trainer = SeveralTrainer.open(encoder, device="cpu", tasks=TASKS)
+    trainer = aigc_sdk.trainer("bert", encoder, device="cpu", tasks=TASKS)
     *_, step = trainer.steps(
         data(small, 120), max_steps=200, validation=data(small, 40, 1), save_to=tmp_path / "run", **LEARNS
     )
