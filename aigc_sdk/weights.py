@@ -91,6 +91,40 @@ def weight_files(path: Path) -> list[Path]:
     return [path / shard for shard in shards]
 
 
+@contextmanager
+def on_meta() -> Iterator[None]:
+    """Modules that are built in this block take no memory and draw no first weights; `fill` gives them both.
+
+    Left to itself, torch draws normal numbers on "meta" too, and imports its compiler for that: more than a second.
+    """
+    import torch
+
+    from ._undrawn import Undrawn
+
+    with Undrawn(), torch.device("meta"):
+        yield
+
+
+def fill(module: torch.nn.Module, path: Path, device: str, dtype: torch.dtype) -> None:
+    """Give a module the weights in a folder, which must be just its own; a module on "meta" gets memory by that."""
+    expected = {name: tuple(each.shape) for name, each in module.state_dict().items()}
+    module.load_state_dict(read_weights(path, expected), assign=True)
+    module.to(device=device, dtype=dtype)
+
+
+def write_module(module: torch.nn.Module, path: Path) -> None:
+    """Write a module's weights into a folder, which is made if it is not there."""
+    import torch
+    from safetensors.torch import save_file
+
+    path.mkdir(exist_ok=True)
+    tensors = {
+        name: each.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, each in module.state_dict().items()
+    }
+    save_file(tensors, path / SINGLE)
+
+
 def load_transformers(
     folder: Folder, model_class: Any, *, free: Callable[[str], bool] | None = None, **overrides: Any
 ) -> PreTrainedModel:
@@ -215,19 +249,27 @@ def _concrete(model_class: Any, config: Any) -> Any:
     return model_class._model_mapping[type(config)] if hasattr(model_class, "_model_mapping") else model_class
 
 
-def _attention(model_class: Any, config: Any) -> str:
-    """torch's own attention; models without attention, such as ResNet, refuse it."""
-    return "sdpa" if getattr(_concrete(model_class, config), "_supports_sdpa", False) else "eager"
+def _attention(model_class: Any, config: Any) -> str | dict[str, str]:
+    """torch's own attention; models without attention, such as ResNet, refuse it, and so do such parts of a model."""
+    if not getattr(_concrete(model_class, config), "_supports_sdpa", False):
+        return "eager"
+    without = {name: "eager" for name in getattr(config, "sub_configs", {}) if _without_attention(getattr(config, name))}
+    return {"": "sdpa", **without} if without else "sdpa"
+
+
+def _without_attention(part: Any) -> bool:
+    from transformers import AutoModel
+
+    known = part is not None and type(part) in AutoModel._model_mapping
+    return known and not getattr(AutoModel._model_mapping[type(part)], "_supports_sdpa", False)
 
 
 def _check_size(folder: Folder, config: Any, model_class: Any, free: Callable[[str], bool] | None) -> None:
     """Refuse, before anything is allocated, a configuration whose model is larger than the weights that are there."""
     import math
 
-    import torch
-
     there = sum(map(math.prod, shapes(folder.path).values()))
-    with foreign_errors(folder.path, "config.json describes no model"), torch.device("meta"), quiet():
+    with foreign_errors(folder.path, "config.json describes no model"), on_meta(), quiet():
         made = model_class.from_config(config, attn_implementation=_attention(model_class, config))
         named = made.named_parameters()
         needed = sum(each.numel() for name, each in named if free is None or not free(name))

@@ -538,3 +538,54 @@ def test_every_error_of_a_folder_is_of_the_tree() -> None:
     for each in (NotAModel, CorruptFolder, UnsafeFolder, MismatchedFolder, DownloadError):
         assert issubclass(each, FolderError)
         assert issubclass(each, AigcError)
+
+
+def test_modules_on_meta_draw_nothing_and_need_no_compiler() -> None:
+    code = (
+        "import sys, torch\n"
+        "from torch import nn\n"
+        "from aigc_sdk.weights import on_meta\n"
+        "before = torch.get_rng_state()\n"
+        "with on_meta():\n"
+        "    made = nn.Sequential(nn.Embedding(3, 4), nn.Linear(4, 2), nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))\n"
+        "    nn.init.trunc_normal_(made[1].weight)\n"
+        "    nn.init.orthogonal_(made[2].weight)\n"
+        "assert all(each.is_meta for each in made.state_dict().values())\n"
+        "assert torch.equal(before, torch.get_rng_state())\n"
+        "assert 'torch._dynamo' not in sys.modules, 'the compiler'\n"
+        "drawn = nn.Embedding(3, 4).weight\n"
+        "assert not drawn.is_meta and bool(drawn.any())\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_module_gets_back_what_was_written_of_it(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3))
+    weights.write_module(module.half(), tmp_path / "new")
+    with weights.on_meta():
+        again = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3))
+    weights.fill(again, tmp_path / "new", "cpu", torch.float32)
+    for name, each in module.float().state_dict().items():
+        assert torch.equal(again.state_dict()[name], each)
+    other = torch.nn.Sequential(torch.nn.Linear(4, 3))
+    with pytest.raises(MismatchedFolder, match="unexpected"):
+        weights.fill(other, tmp_path / "new", "cpu", torch.float32)
+
+
+def test_the_number_of_a_layer_is_no_size_and_may_count_from_the_end(tmp_path: Path) -> None:
+    path = write(tmp_path / "model")
+    opened = folder.read(path, backend="tiny")
+    (path / "config.json").write_text(json.dumps({"vision_feature_layer": -2, "hidden_size": 4}))
+    assert opened.config()["vision_feature_layer"] == -2
+    (path / "config.json").write_text(json.dumps({"vision_feature_layer": -(10**6)}))
+    with pytest.raises(UnsafeFolder, match="vision_feature_layer"):
+        opened.config()
+
+
+@pytest.mark.parametrize("name", ["spiece.model", "tokenizer.model"])
+def test_a_vocabulary_of_sentencepiece_belongs_to_a_model(name: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "model", **{name: "words"})
+    (path / name).write_text("other words")
+    with pytest.raises(CorruptFolder, match=name):
+        folder.read(path, backend="tiny")

@@ -18,11 +18,12 @@ from aigc_sdk.artifacts import Image
 from aigc_sdk.errors import DataError, InputError, MismatchedFolder, NotOffered, OptionError, suggestion
 from aigc_sdk.protocols import Device, DType, Generator, Job, Options, OptionsClass, Source, Step
 from aigc_sdk.training.images import pictures, to_images, to_tensor
+from aigc_sdk.weights import fill, on_meta, write_module
 
 from .invert import Projection, nearest_latent
 from .latents import arc, draw, semantic_directions
 from .network import Sizes, new_networks
-from .stored import described, fill, write
+from .stored import described
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -119,7 +120,7 @@ class GAN(Generator[Image]):
         opened = folder.read(DEFAULT if default or source is None else source, backend="gan", revision=revision)
         sizes, latent, labels = described(opened)
         if sizes is not None:
-            with torch.device("meta"):
+            with on_meta():
                 network, critic = new_networks(sizes)
         elif network is None:
             raise MismatchedFolder(
@@ -289,9 +290,9 @@ class GAN(Generator[Image]):
             sizes = self.sizes.model_dump(include=set(Sizes.model_fields)) if self.sizes else None
             config = {"model_type": "aigc_gan", "sizes": sizes, "own": own, "labels": self.labels}
             (path / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-            write(self.network, path)
+            write_module(self.network, path)
             if self.critic is not None:
-                write(self.critic, path / CRITIC)
+                write_module(self.critic, path / CRITIC)
 
     def to(self, device: Device) -> Self:
         """Move the model to `device`."""

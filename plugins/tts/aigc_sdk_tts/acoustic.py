@@ -126,11 +126,8 @@ class Acoustic(nn.Module):
 
 
 def _embedding(n: int, width: int) -> nn.Embedding:
-    """An embedding with small first weights; on "meta" with none, because torch would import its compiler to draw them."""
-    weight = torch.empty(n, width)
-    if not weight.is_meta:
-        nn.init.normal_(weight, std=0.5)
-    return nn.Embedding(n, width, _weight=weight)
+    """An embedding with small first weights."""
+    return nn.Embedding(n, width, _weight=nn.init.normal_(torch.empty(n, width), std=0.5))
 
 
 def frame_places(durations: Tensor) -> tuple[Tensor, Tensor]:

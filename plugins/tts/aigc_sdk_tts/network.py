@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from aigc_sdk import folder
 from aigc_sdk.errors import CorruptFolder, MismatchedFolder, OptionError
 from aigc_sdk.protocols import OptionsClass
-from aigc_sdk.weights import read_weights
+from aigc_sdk.weights import fill, on_meta, write_module
 
 from .acoustic import Acoustic, AcousticSizes
 from .features import Analysis
@@ -61,10 +60,10 @@ def read(opened: folder.Folder, device: str) -> Networks:
         raise CorruptFolder(f"{opened.path}: config.json has no list of voices")
     if config.get("symbols") != list(SYMBOLS):
         raise MismatchedFolder(f"{opened.path}: config.json has other phonemes than this version's {len(SYMBOLS)}")
-    with torch.device("meta"):
+    with on_meta():
         acoustic, vocoder = new_acoustic(sizes, analysis, len(voices)), Vocoder(vocoder_sizes, analysis)
-    _fill(acoustic, opened.path, device)
-    _fill(vocoder, opened.path / VOCODER, device)
+    fill(acoustic, opened.path, device, torch.float32)
+    fill(vocoder, opened.path / VOCODER, device, torch.float32)
     return Networks(acoustic, vocoder, analysis, sizes, vocoder_sizes, tuple(voices))
 
 
@@ -78,11 +77,11 @@ def write(networks: Networks, path: Path) -> None:
         voices=list(networks.voices),
         symbols=list(SYMBOLS),
     )
-    _write_weights(networks.acoustic, path)
+    write_module(networks.acoustic, path)
     inner = path / VOCODER
     inner.mkdir(exist_ok=True)
     _write_config(inner, analysis=networks.vocoder.analysis.model_dump(), vocoder=networks.vocoder_sizes.model_dump())
-    _write_weights(networks.vocoder, inner)
+    write_module(networks.vocoder, inner)
 
 
 def check_match(acoustic: Analysis, vocoder: Analysis, where: str) -> None:
@@ -105,19 +104,5 @@ def _parsed(opened: folder.Folder, kind: OptionsClass, values: Any) -> Any:
         raise CorruptFolder(f"{opened.path}: config.json describes no voice: {error}") from error
 
 
-def _fill(module: nn.Module, path: Path, device: str) -> None:
-    """Give a module on "meta" the weights in a folder, which must be just its own."""
-    expected = {name: tuple(each.shape) for name, each in module.state_dict().items()}
-    module.load_state_dict(read_weights(path, expected), assign=True)
-    module.to(device=device, dtype=torch.float32)
-
-
 def _write_config(path: Path, **values: Any) -> None:
     (path / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-
-
-def _write_weights(module: nn.Module, path: Path) -> None:
-    from safetensors.torch import save_file
-
-    tensors = {name: each.detach().cpu().clone().contiguous() for name, each in module.state_dict().items()}
-    save_file(tensors, path / "model.safetensors")

@@ -18,7 +18,7 @@ from aigc_sdk.artifacts import Image
 from aigc_sdk.errors import CorruptFolder, DataError, InputError, MismatchedFolder, NotOffered, OptionError, suggestion
 from aigc_sdk.protocols import Device, DType, Generator, Job, Options, OptionsClass, Source, Step
 from aigc_sdk.training.images import pictures, to_images, to_tensor
-from aigc_sdk.weights import read_weights
+from aigc_sdk.weights import fill, on_meta, write_module
 
 from .fitted import Mixture, fit
 from .gaussian import Gaussian
@@ -131,14 +131,13 @@ class VAE(Generator[Image]):
         opened = folder.read(DEFAULT if default or source is None else source, backend="vae", revision=revision)
         sizes, labels, components = _described(opened)
         _check_own(opened, encoder, decoder)
-        with torch.device("meta"):
+        with on_meta():
             network = new_network(sizes, encoder, decoder)
             fitted = Mixture(max(1, len(labels)), components, sizes.latent) if components else None
         with runtime.memory_errors(f"the model {opened.source}", "use a smaller model"):
-            _fill(network, opened.path)
-            network.to(device=place, dtype=kind)
+            fill(network, opened.path, place, kind)
             if fitted is not None:
-                _fill(fitted, opened.path / FITTED)
+                fill(fitted, opened.path / FITTED, "cpu", torch.float32)
         return cls(
             network,
             sizes=sizes,
@@ -314,9 +313,9 @@ class VAE(Generator[Image]):
                 "components": 0 if self.fitted is None else self.fitted.weights.shape[1],
             }
             (path / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-            _write(self.network, path)
+            write_module(self.network, path)
             if self.fitted is not None:
-                _write(self.fitted, path / FITTED)
+                write_module(self.fitted, path / FITTED)
 
     def to(self, device: Device) -> Self:
         """Move the model to `device`."""
@@ -560,24 +559,6 @@ def _check_own(opened: folder.Folder, encoder: nn.Module | None, decoder: nn.Mod
         )
     if given and not own:
         raise MismatchedFolder(f"{opened.path} is of this package's own modules; leave encoder and decoder out")
-
-
-def _fill(module: nn.Module, path: Path) -> None:
-    """Give a module on "meta" the weights in a folder, which must be just its own, as float32."""
-    expected = {name: tuple(each.shape) for name, each in module.state_dict().items()}
-    module.load_state_dict(read_weights(path, expected), assign=True)
-    module.float()
-
-
-def _write(module: nn.Module, path: Path) -> None:
-    from safetensors.torch import save_file
-
-    path.mkdir(exist_ok=True)
-    tensors = {
-        name: each.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, each in module.state_dict().items()
-    }
-    save_file(tensors, path / "model.safetensors")
 
 
 def _named(digest: str, module: nn.Module) -> dict[str, Tensor]:

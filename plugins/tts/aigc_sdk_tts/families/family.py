@@ -13,10 +13,10 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from aigc_sdk.errors import OptionError, suggestion
+from aigc_sdk.errors import MismatchedFolder, OptionError, PromptError, printable, suggestion
 from aigc_sdk.folder import Folder
 from aigc_sdk.protocols import Options
-from aigc_sdk.weights import foreign_errors, quiet
+from aigc_sdk.weights import fill, foreign_errors, load_transformers, on_meta, quiet, token_ids
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +26,10 @@ class Wording(Options):
     """How a text is spoken by a model of transformers; each says which of these it can do."""
 
     voice: str | None = Field(None, description="a speaker's name or number; none: the first")
-    language: str | None = Field(None, description="the number of a language, of models that have several")
+    language: str | None = Field(
+        None,
+        description="of models that have several, the number of one; of a VITS that reads phonemes, eSpeak NG's name, as de",
+    )
     speed: float = Field(1.0, ge=0.25, le=4.0, description="2 speaks twice as fast")
     temperature: float | None = Field(
         None,
@@ -163,8 +166,36 @@ def named(wanted: str | None, names: Sequence[str], family: str) -> str:
 def vocoder_from(folder: Path, model_class: Any) -> nn.Module:
     """A HiFi-GAN of transformers from a folder with config.json and model.safetensors."""
     opened = Folder(folder, str(folder), None)
-    with foreign_errors(folder, "config.json describes no vocoder"), quiet(), torch.device("meta"):
+    with foreign_errors(folder, "config.json describes no vocoder"), quiet(), on_meta():
         made = model_class(model_class.config_class(**opened.config()))
-    tensors = opened.weights({name: tuple(each.shape) for name, each in made.state_dict().items()})
-    made.load_state_dict(tensors, assign=True)
-    return made.float().eval()  # type: ignore[no-any-return]
+    fill(made, folder, "cpu", torch.float32)
+    return made.eval()  # type: ignore[no-any-return]
+
+
+def inner_model(opened: Folder, name: str, class_name: str) -> Any:
+    """A model of transformers in a folder inside a model's folder. Raises MismatchedFolder where it is missing."""
+    from transformers import AutoModel
+
+    place = opened.path / name
+    if not place.is_dir():
+        raise MismatchedFolder(
+            f"{printable(str(opened.path))} has no folder {name!r}; put its {class_name} there with save_pretrained"
+        )
+    return load_transformers(Folder(place, str(place), None), AutoModel)
+
+
+def generation_settings(network: Any, opened: Folder, family: str) -> None:
+    """Give a network the settings in generation_config.json, where there is one."""
+    from transformers import GenerationConfig
+
+    if opened.has("generation_config.json"):
+        with foreign_errors(opened.path, f"generation_config.json is none of {family}'s"):
+            network.generation_config = GenerationConfig.from_dict(opened.config("generation_config.json"))
+
+
+def plain_ids(tokenizer: Any, text: str, field: str) -> list[int]:
+    """The tokens of a text that may hold none of the tokenizer's marks. Raises PromptError."""
+    marks = [each for each in tokenizer.get_added_vocab() if each in text]
+    if marks:
+        raise PromptError(f"{field} holds {marks[0]!r}, which is a mark of the model's own; leave it out", field=field)
+    return token_ids(tokenizer, [text])[0]
