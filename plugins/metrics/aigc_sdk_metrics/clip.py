@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from aigc_sdk import folder, runtime
-from aigc_sdk.errors import DataError, MismatchedFolder, MissingDependency, printable
+from aigc_sdk import runtime
+from aigc_sdk.errors import DataError, printable
 
+from .opening import open_transformers
 from .prepare import FILE, Preparation
 
 if TYPE_CHECKING:
@@ -45,22 +46,11 @@ class CLIP:
     @classmethod
     def open(cls, source: str | Path, *, device: str = "auto") -> Self:
         """The CLIP in a folder of transformers, or on the hub, such as openai/clip-vit-base-patch32. Raises FolderError."""
-        try:
-            from transformers import AutoModel
+        opened, network = open_transformers(
+            source, device, "AutoModel", backend="crossmodal-metrics", who="CLIP needs", kind="CLIP"
+        )
+        from aigc_sdk.weights import load_tokenizer
 
-            from aigc_sdk.weights import load_tokenizer, load_transformers, quiet
-        except ImportError as error:
-            message = f'CLIP needs transformers and torch; pip install "aigc-sdk-metrics[encoder]": {error}'
-            raise MissingDependency(message) from error
-        place = runtime.device(device)
-        opened = folder.read(source, backend="crossmodal-metrics")
-        kind = opened.config().get("model_type")
-        if kind != "clip":
-            raise MismatchedFolder(
-                f"{opened.path} holds a {printable(str(kind))} model; give the folder of a CLIP model"
-            )
-        with quiet(), runtime.memory_errors(f"the model {opened.source}", "use a smaller one"):
-            network: Any = load_transformers(opened, AutoModel).to(place)  # type: ignore[arg-type]
         prepare = Preparation.read(opened, None) if opened.has(FILE) else None
         return cls(network, load_tokenizer(opened), source=opened.source, prepare=prepare)
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import Field, field_validator
 
-from aigc_sdk import folder
 from aigc_sdk.artifacts import Audio, Image, Text, Video
-from aigc_sdk.errors import DataError, OptionError, suggestion
-from aigc_sdk.protocols import Device, DType, Evaluator, Exam, Options, OptionsClass, Report, Source
+from aigc_sdk.errors import DataError, OptionError
+from aigc_sdk.protocols import Options, OptionsClass
 
-from .accumulate import KEPT, Array, Batch, Figure, Metric, Rows, Summed, judge, ratio
-from .opening import check_device, check_saved, needed, once, refuse_own
+from .accumulate import KEPT, Array, Batch, Figure, Metric, Rows, Summed, ratio
+from .opening import MetricsEvaluator, known
 from .speech_batch import Spoken, spoken
 from .synchrony import FEWEST, Offset, offset
 
@@ -43,10 +41,7 @@ class CrossModalOptions(Options):
     @field_validator("metrics")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if name not in MAKERS:
-                raise ValueError(f"there is no metric {name!r}.{suggestion(name, MAKERS)} Metrics: {', '.join(MAKERS)}")
-        return tuple(dict.fromkeys(names))
+        return known(names, MAKERS)
 
 
 class SceneBatch(Batch):
@@ -203,7 +198,7 @@ class Synchrony(FilmAndSound):
         )
 
 
-class CrossModalMetrics(Evaluator):
+class CrossModalMetrics(MetricsEvaluator):
     """Whether pictures and films fit their captions, and films their sounds.
 
         judge = aigc_sdk.evaluator("crossmodal-metrics")
@@ -215,26 +210,11 @@ class CrossModalMetrics(Evaluator):
     """
 
     Options: ClassVar[OptionsClass] = CrossModalOptions
+    name = BACKEND
+    batch = SceneBatch
 
     def __init__(self, *, device: str = "auto", clip: CLIP | None = None) -> None:
-        self.device = device
-        self._own = {"clip": clip}
-        self._opened: dict[tuple[Any, ...], Any] = {}
-
-    @classmethod
-    def open(
-        cls, source: Source = None, *, device: Device = "auto", dtype: DType = "float32", revision: str | None = None
-    ) -> Self:
-        """There is nothing to load; a folder that `save` wrote is checked."""
-        check_device(device)
-        check_saved(source, BACKEND, revision)
-        return cls(device=device)
-
-    def run(self, exam: Exam) -> Report:
-        """All metrics in one pass."""
-        options: CrossModalOptions = exam.options
-        metrics = list(self.metrics(options))
-        return judge(metrics, exam, SceneBatch, times=options.bootstrap, seed=options.seed)
+        super().__init__(device=device, clip=clip)
 
     def metrics(self, options: CrossModalOptions | None = None) -> Iterator[Metric]:
         """The metrics that a call with these options would use, to be updated and merged by yourself."""
@@ -242,29 +222,16 @@ class CrossModalMetrics(Evaluator):
         for name in options.metrics:
             yield MAKERS[name](self, options)
 
-    def save(self, folder_: str | Path) -> None:
-        """Write a folder that `open` reads. Raises NotOffered for one with a CLIP of your own."""
-        refuse_own(self, self._own)
-        with folder.writing(folder_, backend=BACKEND, role="evaluator"):
-            pass  # the manifest alone: there is nothing else to keep
-
-    def to(self, device: Device) -> Self:
-        """Open CLIP on `device` from now on."""
-        check_device(device)
-        self.device = device
-        self._opened.clear()
-        return self
-
     def clip(self, options: CrossModalOptions) -> CLIP:
         """What sees and reads."""
-        given = needed(self._own, "clip", options, "clip_score")
+        given = self.needed("clip", options, "clip_score")
         from .clip import CLIP
 
         if not isinstance(given, str | CLIP):
             raise OptionError(f"clip is a {type(given).__name__}; pass a CLIP, or the folder of one", field="clip")
         if isinstance(given, CLIP):
             return given
-        found: CLIP = once(self._opened, (given,), lambda: CLIP.open(given, device=self.device))
+        found: CLIP = self.once((given,), lambda: CLIP.open(given, device=self.device))
         return found
 
 

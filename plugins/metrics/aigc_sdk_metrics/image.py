@@ -16,9 +16,9 @@ from aigc_sdk.protocols import OptionsClass, Report
 from .accumulate import Metric
 from .averages import PSNR, SSIM, Accuracy, ClipScore, InceptionScore, PerceptualDistance
 from .features import Backbone
-from .opening import needed, once
+from .opening import known
 from .sets import MAKERS as SETS
-from .visual import VisualMetrics, VisualOptions, known
+from .visual import VisualMetrics, VisualOptions
 from .visual_batch import ImageBatch
 
 
@@ -85,10 +85,10 @@ class ImageMetrics(VisualMetrics):
         """Who sees and reads."""
         from .clip import CLIP
 
-        given = needed(self._own, "clip", options, "clip_score")
+        given = self.needed("clip", options, "clip_score")
         if not isinstance(given, str | CLIP):
             raise OptionError(f"clip is a {type(given).__name__}; pass a CLIP, or the folder of one", field="clip")
-        return given if isinstance(given, CLIP) else once(self._opened, ("clip", given), lambda: self._clip(given))
+        return given if isinstance(given, CLIP) else self.once(("clip", given), lambda: self._clip(given))
 
     def classifier(self) -> Any:
         """Who tells labels."""

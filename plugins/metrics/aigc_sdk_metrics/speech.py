@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from aigc_sdk import folder
 from aigc_sdk.artifacts import Audio
-from aigc_sdk.errors import suggestion
-from aigc_sdk.protocols import Device, DType, Evaluator, Exam, Options, OptionsClass, Report, Source
+from aigc_sdk.protocols import Exam, Options, OptionsClass
 
-from .accumulate import Metric, judge
-from .opening import check_device, check_saved, needed, once, refuse_own
+from .accumulate import Metric
+from .opening import MetricsEvaluator, known
 from .speech_batch import SpeechBatch, resampled_reference
 
 BACKEND = "speech-metrics"
@@ -58,13 +55,10 @@ class SpeechOptions(Options):
     @field_validator("metrics")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if name not in MAKERS:
-                raise ValueError(f"there is no metric {name!r}.{suggestion(name, MAKERS)} Metrics: {', '.join(MAKERS)}")
-        return tuple(dict.fromkeys(names))
+        return known(names, MAKERS)
 
 
-class SpeechMetrics(Evaluator):
+class SpeechMetrics(MetricsEvaluator):
     """Scores of speech, most of them against references.
 
         judge = aigc_sdk.evaluator("speech-metrics")
@@ -77,6 +71,8 @@ class SpeechMetrics(Evaluator):
     """
 
     Options: ClassVar[OptionsClass] = SpeechOptions
+    name = BACKEND
+    batch = SpeechBatch
 
     def __init__(
         self,
@@ -85,25 +81,12 @@ class SpeechMetrics(Evaluator):
         recogniser: Callable[[Audio], Any] | None = None,
         speaker_encoder: Callable[[Audio], Any] | None = None,
     ) -> None:
-        self.device = device
-        self._own = {"recogniser": recogniser, "speaker_encoder": speaker_encoder}
-        self._opened: dict[tuple[Any, ...], Any] = {}
+        super().__init__(device=device, recogniser=recogniser, speaker_encoder=speaker_encoder)
 
-    @classmethod
-    def open(
-        cls, source: Source = None, *, device: Device = "auto", dtype: DType = "float32", revision: str | None = None
-    ) -> Self:
-        """There is nothing to load; a folder that `save` wrote is checked."""
-        check_device(device)
-        check_saved(source, BACKEND, revision)
-        return cls(device=device)
-
-    def run(self, exam: Exam) -> Report:
-        """All metrics in one pass; each sound is aligned, heard and encoded once."""
-        options: SpeechOptions = exam.options
-        metrics = list(self.metrics(options))
-        checked = exam if options.sample_rate is None else _resampled(exam, options.sample_rate)
-        return judge(metrics, checked, SpeechBatch, times=options.bootstrap, seed=options.seed)
+    def prepared(self, exam: Exam) -> Exam:
+        """All sounds at the option's sample rate."""
+        rate = exam.options.sample_rate
+        return exam if rate is None else _resampled(exam, rate)
 
     def metrics(self, options: SpeechOptions | None = None) -> Iterator[Metric]:
         """The metrics that a call with these options would use, to be updated and merged by yourself."""
@@ -111,38 +94,25 @@ class SpeechMetrics(Evaluator):
         for name in options.metrics:
             yield MAKERS[name](self, options)
 
-    def save(self, folder_: str | Path) -> None:
-        """Write a folder that `open` reads. Raises NotOffered for one with functions of your own."""
-        refuse_own(self, self._own)
-        with folder.writing(folder_, backend=BACKEND, role="evaluator"):
-            pass  # the manifest alone: there is nothing else to keep
-
-    def to(self, device: Device) -> Self:
-        """Open recognisers and encoders on `device` from now on."""
-        check_device(device)
-        self.device = device
-        self._opened.clear()
-        return self
-
     def recogniser(self, options: SpeechOptions) -> Any:
         """Who hears words."""
-        given, language = needed(self._own, "recogniser", options, "wer"), options.language
+        given, language = self.needed("recogniser", options, "wer"), options.language
         from .speech_models import SPHINX, PocketSphinx, Whisper
 
         if not isinstance(given, str):
             return given
         if given == SPHINX:
-            return once(self._opened, (SPHINX,), PocketSphinx)
-        return once(self._opened, (given, language), lambda: Whisper.open(given, device=self.device, language=language))
+            return self.once((SPHINX,), PocketSphinx)
+        return self.once((given, language), lambda: Whisper.open(given, device=self.device, language=language))
 
     def speaker_encoder(self, options: SpeechOptions) -> Any:
         """Who tells voices apart."""
-        given = needed(self._own, "speaker_encoder", options, "speaker_similarity")
+        given = self.needed("speaker_encoder", options, "speaker_similarity")
         from .speech_models import XVectors
 
         if not isinstance(given, str):
             return given
-        return once(self._opened, ("voice", given), lambda: XVectors.open(given, device=self.device))
+        return self.once(("voice", given), lambda: XVectors.open(given, device=self.device))
 
 
 def _words(unit: Any) -> Callable[[SpeechMetrics, SpeechOptions], Metric]:

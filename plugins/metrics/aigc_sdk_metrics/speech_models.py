@@ -9,8 +9,9 @@ import numpy as np
 
 from aigc_sdk import folder, runtime
 from aigc_sdk.artifacts import Audio
-from aigc_sdk.errors import DataError, MismatchedFolder, MissingDependency, OptionError, printable
+from aigc_sdk.errors import DataError, OptionError
 
+from .opening import open_transformers
 from .speech_batch import SILENCE, wave
 
 if TYPE_CHECKING:
@@ -69,12 +70,14 @@ class Whisper:
     @classmethod
     def open(cls, source: str | Path, *, device: str = "auto", language: str | None = None) -> Self:
         """The Whisper in a folder, or on the hub, such as openai/whisper-tiny.en. Raises FolderError."""
-        opened, network, tokenizer = _opened(source, device, "AutoModelForSpeechSeq2Seq", "whisper")
+        opened, network = _opened(source, device, "AutoModelForSpeechSeq2Seq", "whisper")
+        from aigc_sdk.weights import load_tokenizer
+
         if opened.has("generation_config.json"):
             from transformers import GenerationConfig
 
             network.generation_config = GenerationConfig.from_dict(opened.config("generation_config.json"))
-        return cls(network, tokenizer, language=language, source=opened.source)
+        return cls(network, load_tokenizer(opened), language=language, source=opened.source)
 
     def __call__(self, sound: Audio) -> str:
         """What is said."""
@@ -109,7 +112,7 @@ class XVectors:
     @classmethod
     def open(cls, source: str | Path, *, device: str = "auto") -> Self:
         """The encoder in a folder, or on the hub, such as microsoft/wavlm-base-plus-sv. Raises FolderError."""
-        opened, network, _ = _opened(source, device, "AutoModelForAudioXVector", None)
+        opened, network = _opened(source, device, "AutoModelForAudioXVector", None)
         told = opened.config("preprocessor_config.json") if opened.has("preprocessor_config.json") else {}
         return cls(network, normalised=bool(told.get("do_normalize", True)), source=opened.source)
 
@@ -145,22 +148,6 @@ def _at_rate(sound: Audio, who: str) -> NDArray[np.float64]:
     return wave(sound)
 
 
-def _opened(source: str | Path, device: str, class_name: str, kind: str | None) -> tuple[folder.Folder, Any, Any]:
-    """Folder, network, and tokenizer where `kind` has one."""
-    try:
-        import transformers
-
-        from aigc_sdk.weights import load_tokenizer, load_transformers, quiet
-    except ImportError as error:
-        message = f'speech models need transformers and torch; pip install "aigc-sdk-metrics[encoder]": {error}'
-        raise MissingDependency(message) from error
-    place = runtime.device(device)
-    opened = folder.read(source, backend="speech-metrics")
-    found = opened.config().get("model_type")
-    if kind and found != kind:
-        raise MismatchedFolder(
-            f"{opened.path} holds a {printable(str(found))} model; give the folder of a {kind} model"
-        )
-    with quiet(), runtime.memory_errors(f"the model {opened.source}", "use a smaller one"):
-        network: Any = load_transformers(opened, getattr(transformers, class_name)).to(place)  # type: ignore[arg-type]
-    return opened, network, load_tokenizer(opened) if kind else None
+def _opened(source: str | Path, device: str, class_name: str, kind: str | None) -> tuple[folder.Folder, Any]:
+    who = "speech models need"
+    return open_transformers(source, device, class_name, backend="speech-metrics", who=who, kind=kind)

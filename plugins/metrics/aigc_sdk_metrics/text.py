@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from aigc_sdk import folder, load, runtime
-from aigc_sdk.errors import MismatchedFolder, NotAModel, NotOffered, OptionError, suggestion
-from aigc_sdk.protocols import Device, DType, Evaluator, Exam, Options, OptionsClass, Report, Source
+from aigc_sdk import load
+from aigc_sdk.protocols import Exam, Options, OptionsClass, Report
 
 from .accumulate import Metric, judge
 from .mauve import CLUSTERS_LIMIT, SCALE
+from .opening import MetricsEvaluator, known
 from .text_batch import TextBatch
 from .text_words import Words
 
@@ -66,10 +65,7 @@ class TextOptions(Options):
     @field_validator("metrics")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if name not in MAKERS:
-                raise ValueError(f"there is no metric {name!r}.{suggestion(name, MAKERS)} Metrics: {', '.join(MAKERS)}")
-        return tuple(dict.fromkeys(names))
+        return known(names, MAKERS)
 
     @field_validator("distinct_sizes", "novelty_sizes")
     @classmethod
@@ -77,7 +73,7 @@ class TextOptions(Options):
         return tuple(dict.fromkeys(sizes))
 
 
-class TextMetrics(Evaluator):
+class TextMetrics(MetricsEvaluator):
     """Scores of texts, most of them against references.
 
         judge = aigc_sdk.evaluator("text-metrics")
@@ -88,28 +84,14 @@ class TextMetrics(Evaluator):
     """
 
     Options: ClassVar[OptionsClass] = TextOptions
+    name = BACKEND
+    batch = TextBatch
 
     def __init__(self, *, device: str = "auto", scorer: Any = None, encoder: Any = None, training: Any = None) -> None:
-        self.device = device
-        self._own = {"scorer": scorer, "encoder": encoder, "training": training}
-        self._opened: dict[tuple[Any, ...], Any] = {}
-
-    @classmethod
-    def open(
-        cls, source: Source = None, *, device: Device = "auto", dtype: DType = "float32", revision: str | None = None
-    ) -> Self:
-        """There is nothing to load; a folder that `save` wrote is checked."""
-        _check_device(device)
-        if source is not None and source != "default":
-            opened = folder.read(source, backend=BACKEND, revision=revision)
-            if opened.manifest is None:
-                raise NotAModel(f"{opened.path} has no {folder.MANIFEST}; open a folder that this evaluator has saved")
-            if opened.manifest["role"] != "evaluator":
-                raise MismatchedFolder(f"{opened.path} holds no evaluator")
-        return cls(device=device)
+        super().__init__(device=device, scorer=scorer, encoder=encoder, training=training)
 
     def run(self, exam: Exam) -> Report:
-        """All metrics in one pass."""
+        """All metrics in one pass; no model is opened for texts that are none."""
         options: TextOptions = exam.options
         return judge(self.metrics(options), exam, TextBatch, times=options.bootstrap, seed=options.seed)
 
@@ -119,59 +101,31 @@ class TextMetrics(Evaluator):
         for name in options.metrics:
             yield from MAKERS[name](self, options)
 
-    def save(self, folder_: str | Path) -> None:
-        """Write a folder that `open` reads. Raises NotOffered for one with models of your own."""
-        own = [name for name, each in self._own.items() if each is not None]
-        if own:
-            raise NotOffered(
-                f"a TextMetrics with its own {' and '.join(own)} cannot be saved; name it in the call's options"
-            )
-        with folder.writing(folder_, backend=BACKEND, role="evaluator"):
-            pass  # the manifest alone: there is nothing else to keep
-
-    def to(self, device: Device) -> Self:
-        """Open encoders and scorers on `device` from now on."""
-        _check_device(device)
-        self.device = device
-        self._opened.clear()
-        return self
-
     def scorer(self, options: TextOptions) -> Any:
         """The model that scores texts."""
-        name = self._needed("scorer", options, "perplexity")
-        return self._own["scorer"] or self._once(("scorer", name), partial(load, name, device=self.device))
+        given = self.needed("scorer", options, "perplexity")
+        if self._own["scorer"] is not None:
+            return given
+        return self.once(("scorer", given), partial(load, given, device=self.device))
 
     def encoder(self, options: TextOptions) -> Any:
         """The model that makes vectors of texts."""
-        name = self._needed("encoder", options, "bertscore and mauve")
+        given = self.needed("encoder", options, "bertscore and mauve")
         if self._own["encoder"] is not None:
-            return self._own["encoder"]
+            return given
         from .text_encoder import Encoder
 
-        make = partial(Encoder.open, name, device=self.device, layer=options.layer)
-        return self._once(("encoder", name, options.layer), make)
+        make = partial(Encoder.open, given, device=self.device, layer=options.layer)
+        return self.once(("encoder", given, options.layer), make)
 
     def training(self, options: TextOptions) -> Any:
         """The n-grams of the training text."""
-        paths = self._needed("training", options, "novelty")
+        given = self.needed("training", options, "novelty")
         if self._own["training"] is not None:
-            return self._own["training"]
+            return given
         from .text_novelty import Training, read_training
 
-        return Training(read_training(paths), options.novelty_sizes, options.words)
-
-    def _needed(self, name: str, options: TextOptions, who: str) -> Any:
-        given = getattr(options, name)
-        if self._own[name] is None and not given:
-            needs = TextOptions.model_fields[name].description
-            raise OptionError(f"{who} needs the option {name}: {needs}; pass {name}=", field=name)
-        return given
-
-    def _once(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
-        """What was opened for an earlier call is used again."""
-        if key not in self._opened:
-            self._opened[key] = make()
-        return self._opened[key]
+        return Training(read_training(given), options.novelty_sizes, options.words)
 
 
 def _bleu(judge: TextMetrics, options: TextOptions) -> Iterator[Metric]:
@@ -262,8 +216,3 @@ MAKERS: dict[str, Callable[[TextMetrics, TextOptions], Iterator[Metric]]] = {
     "readability": _readability,
 }
 """How each metric is made of the options. Modules are imported when one asks for what is in them."""
-
-
-def _check_device(device: str) -> None:
-    if device not in ("auto", "cpu"):  # torch is imported only for what needs it
-        runtime.device(device)

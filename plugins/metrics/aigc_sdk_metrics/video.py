@@ -17,8 +17,9 @@ from .accumulate import Array, Batch, Figure, Metric, Summed, ratio
 from .averages import PSNR, SSIM
 from .features import Backbone
 from .motion import BLOCK, REACH, Flow, block_matching, flicker, smoothness, warping_error
+from .opening import known
 from .sets import MAKERS as SETS
-from .visual import VisualMetrics, VisualOptions, known
+from .visual import VisualMetrics, VisualOptions
 from .visual_batch import VideoBatch
 
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from pydantic import Field
 
-from aigc_sdk import folder
-from aigc_sdk.errors import DataError, OptionError, printable, shown, suggestion
-from aigc_sdk.protocols import Device, DType, Evaluator, Exam, Options, OptionsClass, Report, Source
+from aigc_sdk.errors import DataError, OptionError, printable, shown
+from aigc_sdk.protocols import Options, OptionsClass
 
-from .accumulate import KEPT, Metric, judge
+from .accumulate import KEPT, Metric
 from .features import Backbone, View
 from .gathered import Gathered
-from .opening import check_device, check_saved, needed, once, refuse_own
+from .opening import MetricsEvaluator
 from .sets import MAKERS as SETS
 from .sets import SetProtocol, SetScores
 from .visual_batch import VisualBatch
@@ -48,12 +47,10 @@ class VisualOptions(Options):
     seed: int = Field(0, ge=0, lt=2**63, description="seed of the resamplings and of random subsets")
 
 
-class VisualMetrics(Evaluator):
+class VisualMetrics(MetricsEvaluator):
     """The base of ImageMetrics and VideoMetrics. A subclass says what it judges, and makes its metrics."""
 
     Options: ClassVar[OptionsClass] = VisualOptions
-    name: ClassVar[str]
-    """Of the backend."""
     batch: ClassVar[type[VisualBatch]]
 
     def __init__(self, *, device: str = "auto", features: Backbone | None = None, real: Any = None, **own: Any) -> None:
@@ -64,26 +61,9 @@ class VisualMetrics(Evaluator):
             )
         if isinstance(real, str | Path):
             raise OptionError(f"real={str(real)!r}: paths belong to the call's option of that name", field="real")
-        self.device = device
-        self._own: dict[str, Any] = {"features": features, "real": None if real is None else list(real), **own}
-        self._opened: dict[tuple[Any, ...], Any] = {}
+        super().__init__(device=device, features=features, real=None if real is None else list(real), **own)
         if self._own["real"] is not None:
             self.batch(self._own["real"])  # refuses what is of another kind
-
-    @classmethod
-    def open(
-        cls, source: Source = None, *, device: Device = "auto", dtype: DType = "float32", revision: str | None = None
-    ) -> Self:
-        """There is nothing to load; a folder that `save` wrote is checked. Networks are named in a call's options."""
-        check_device(device)
-        check_saved(source, cls.name, revision)
-        return cls(device=device)
-
-    def run(self, exam: Exam) -> Report:
-        """All metrics in one pass; each network looks at each sample once."""
-        options = exam.options
-        metrics = list(self.metrics(options))
-        return judge(metrics, exam, self.batch, times=options.bootstrap, seed=options.seed)
 
     def metrics(self, options: Any = None) -> Iterator[Metric]:
         """The metrics that a call with these options would use, to be updated and merged by yourself."""
@@ -107,19 +87,6 @@ class VisualMetrics(Evaluator):
     def make(self, name: str, options: Any) -> Metric:
         """One metric that is no set score."""
 
-    def save(self, folder_: str | Path) -> None:
-        """Write a folder that `open` reads. Raises NotOffered for one with networks or samples of your own."""
-        refuse_own(self, self._own)
-        with folder.writing(folder_, backend=self.name, role="evaluator"):
-            pass  # the manifest alone: there is nothing else to keep
-
-    def to(self, device: Device) -> Self:
-        """Open networks on `device` from now on."""
-        check_device(device)
-        self.device = device
-        self._opened.clear()
-        return self
-
     def view(self, options: Any, who: str) -> View:
         """One look for all metrics of a call."""
         sets = any(name in SETS for name in options.metrics)
@@ -128,10 +95,10 @@ class VisualMetrics(Evaluator):
 
     def backbone(self, options: Any, who: str) -> Backbone:
         """The feature network."""
-        given = needed(self._own, "features", options, who)
+        given = self.needed("features", options, who)
         if isinstance(given, Backbone):
             return given
-        found: Backbone = once(self._opened, ("features", given), lambda: self.opened(given))
+        found: Backbone = self.once(("features", given), lambda: self.opened(given))
         return found
 
     def opened(self, source: str) -> Backbone:
@@ -147,7 +114,7 @@ class VisualMetrics(Evaluator):
             return None
         backbone = self.backbone(options, options.metrics[0])
         key = ("real", path, options.keep, id(backbone))
-        found: Gathered = once(self._opened, key, lambda: self._gathered(own, path, backbone, options.keep))
+        found: Gathered = self.once(key, lambda: self._gathered(own, path, backbone, options.keep))
         return found
 
     def _gathered(self, own: Any, path: str | None, backbone: Backbone, keep: int) -> Gathered:
@@ -161,12 +128,3 @@ class VisualMetrics(Evaluator):
             message = f"real={printable(str(place))!r} is no folder and no .npz file; give the folder of real samples"
             raise DataError(message, field="real")
         return Gathered.of(self.batch.files(place), backbone, keep, f"the folder {printable(place.name)}")
-
-
-def known(names: Sequence[str], makers: Iterable[str]) -> tuple[str, ...]:
-    """The names of metrics, each once. Raises ValueError for one that is not there."""
-    there = [*makers]
-    for name in names:
-        if name not in there:
-            raise ValueError(f"there is no metric {name!r}.{suggestion(name, there)} Metrics: {', '.join(there)}")
-    return tuple(dict.fromkeys(names))
