@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import hooks
 from .artifacts import Artifact
-from .errors import BrokenBackend, OptionError, PromptError, printable, shown
+from .errors import BrokenBackend, DataError, OptionError, PromptError, printable, shown
 from .runtime import LentState
 
 if TYPE_CHECKING:
@@ -125,6 +125,15 @@ def check_prompt(prompt: Any, types: tuple[type, ...], owner: str, field: str = 
         raise PromptError(message, field="prompt") from error
     if size > PROMPT_LIMIT:
         raise PromptError(f"{field} has {size:,} bytes; the limit is {PROMPT_LIMIT:,}", field="prompt")
+
+
+def check_text(text: str, where: str, field: str) -> None:
+    """Refuse a text of somebody's data that cannot be encoded; `where` it stands is for the message. Raises DataError."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        message = f"{where} holds a lone surrogate at character {error.start}, which is no text; remove it"
+        raise DataError(message, field=field) from error
 
 
 def watcher(

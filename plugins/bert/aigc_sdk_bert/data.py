@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
+from aigc_sdk.calls import check_text
 from aigc_sdk.errors import DataError, printable, shown
 
 Kind = Literal["classification", "multi-label", "regression", "tokens", "questions", "masked"]
@@ -63,11 +64,7 @@ def checked_text(text: Any, where: str, name: str) -> str:
         raise DataError(f"{where} is {shown(text)}; pass a string", field=name)
     if not text.strip():
         raise DataError(f"{where} is an empty text; leave it out", field=name)
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        message = f"{where} holds a lone surrogate at character {error.start}, which is no text; remove it"
-        raise DataError(message, field=name) from error
+    check_text(text, where, name)
     return text
 
 

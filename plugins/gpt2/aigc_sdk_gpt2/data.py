@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 
+from aigc_sdk.calls import check_text
 from aigc_sdk.errors import DataError, printable
 from aigc_sdk.weights import token_ids
 
@@ -112,11 +113,7 @@ def _document(item: Any, where: str, name: str) -> Document:
     for piece in pieces:
         if not isinstance(piece.text, str):
             raise DataError(f"{where} holds a {type(piece.text).__name__} where text belongs", field=name)
-        try:
-            piece.text.encode()
-        except UnicodeEncodeError as error:
-            message = f"{where} holds a lone surrogate at character {error.start}, which is no text; remove it"
-            raise DataError(message, field=name) from error
+        check_text(piece.text, where, name)
     if not any(piece.learned and piece.text for piece in pieces):
         raise DataError(f"{where} has no text to learn from; leave it out", field=name)
     return pieces

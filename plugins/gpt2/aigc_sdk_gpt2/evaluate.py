@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 
 from aigc_sdk.artifacts import Text
+from aigc_sdk.calls import check_text
 from aigc_sdk.errors import DataError, OptionError
 from aigc_sdk.protocols import Device, DType, Evaluator, Exam, Options, OptionsClass, Report, Score, Source, Step
 from aigc_sdk.statistics import bootstrap
@@ -192,11 +193,7 @@ def bits(nats: float, size: float) -> float:
 def _text(sample: Any, index: int) -> str:
     if not isinstance(sample, Text):
         raise DataError(f"samples[{index}] is a {type(sample).__name__}; perplexity is of Text", field="samples")
-    try:
-        sample.text.encode()
-    except UnicodeEncodeError as error:
-        message = f"samples[{index}] holds a lone surrogate at character {error.start}, which is no text; remove it"
-        raise DataError(message, field="samples") from error
+    check_text(sample.text, f"samples[{index}]", "samples")
     return sample.text
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aigc_sdk.artifacts import Text
+from aigc_sdk.calls import check_text
 from aigc_sdk.errors import DataError, shown
 
 from .accumulate import Batch
@@ -49,9 +50,5 @@ def _text(given: Any, name: str, field: str) -> str:
     text = given.text if isinstance(given, Text) else given
     if not isinstance(text, str):
         raise DataError(f"{name} is a {type(given).__name__}; text metrics judge Text or strings", field=field)
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        message = f"{name} holds a lone surrogate at character {error.start}, which is no text; remove it"
-        raise DataError(message, field=field) from error
+    check_text(text, name, field)
     return text
