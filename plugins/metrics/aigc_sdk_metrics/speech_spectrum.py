@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aigc_sdk import mel
 from aigc_sdk.errors import DataError
 
 if TYPE_CHECKING:
@@ -71,12 +72,8 @@ def cepstrum(log_amplitude: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def mel_bands(rate: int, size: int) -> NDArray[np.float64]:
     """Weights of the bins of a Fourier transform of `size`, (bands, bins); those of a band add up to 1."""
-    corners = np.linspace(0, 2595 * math.log10(1 + rate / 2 / 700), BANDS + 2)
-    corners = 700 * (10 ** (corners / 2595) - 1)  # Hz
     pitch = np.arange(size // 2 + 1) * rate / size
-    rising = (pitch - corners[:-2, None]) / np.diff(corners)[:-1, None]
-    falling = (corners[2:, None] - pitch) / np.diff(corners)[1:, None]
-    bands = np.maximum(0, np.minimum(rising, falling))
+    bands = mel.triangles(mel.edges(0, rate / 2, BANDS), pitch)
     return np.asarray(bands / bands.sum(1, keepdims=True))
 
 

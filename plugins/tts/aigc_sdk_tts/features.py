@@ -5,7 +5,6 @@ Frame i is of the samples from i * hop to (i + 1) * hop, and centred on them; so
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from typing import Self
 
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from aigc_sdk import mel
 from aigc_sdk.protocols import Options
 
 FLOOR = 1e-5  # of a mel band's magnitude
@@ -97,12 +97,10 @@ def pitch(sound: Tensor, analysis: Analysis) -> tuple[Tensor, Tensor]:
 @cache
 def mel_bands(analysis: Analysis) -> Tensor:
     """Triangles on the mel scale, (mels, bins)."""
-    low, high = (2595 * math.log10(1 + each / 700) for each in (analysis.lowest, analysis.highest))
-    edges = 700 * (10 ** (torch.linspace(low, high, analysis.mels + 2, dtype=torch.float64) / 2595) - 1)
+    evenly = torch.linspace(mel.mel(analysis.lowest), mel.mel(analysis.highest), analysis.mels + 2, dtype=torch.float64)
+    edges = 700 * (10 ** (evenly / 2595) - 1)  # by torch to the last bit, as voices have learnt them
     frequencies = torch.linspace(0, analysis.sample_rate / 2, analysis.bins, dtype=torch.float64)
-    rising = (frequencies - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    falling = (edges[2:, None] - frequencies) / (edges[2:] - edges[1:-1])[:, None]
-    return torch.minimum(rising, falling).clamp(min=0).float()
+    return torch.from_numpy(mel.triangles(edges.numpy(), frequencies.numpy())).float()
 
 
 @cache

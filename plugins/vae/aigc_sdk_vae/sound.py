@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aigc_sdk import runtime
+from aigc_sdk import mel, runtime
 from aigc_sdk.artifacts import Audio, Image
 from aigc_sdk.errors import DataError, OptionError
 from aigc_sdk.training.images import pictures
@@ -100,18 +100,14 @@ class Spectrogram:
     @cached_property
     def _bands(self) -> Tensor:
         """Triangles on the mel scale, (size, bins); a sine between two of them gives about its own loudness in both."""
-        top, bottom = _mel(self.sample_rate / 2), _mel(LOWEST_PITCH)
-        corners = _hertz(torch.linspace(bottom, top, self.size + 2))
-        pitch = torch.linspace(0, self.sample_rate / 2, self.window // 2 + 1)
-        rising = (pitch - corners[:-2, None]) / (corners[1:-1] - corners[:-2])[:, None]
-        falling = (corners[2:, None] - pitch) / (corners[2:] - corners[1:-1])[:, None]
-        bands = torch.minimum(rising, falling).clamp_min(0)
-        nearest = (
-            (corners[1:-1, None] - pitch).abs().argmin(1)
-        )  # a band that falls between two bins takes the nearer one
+        edges = mel.edges(LOWEST_PITCH, self.sample_rate / 2, self.size)
+        pitch = np.linspace(0, self.sample_rate / 2, self.window // 2 + 1)
+        bands = mel.triangles(edges, pitch)
+        # a band that falls between two bins takes the nearer one
+        nearest = np.abs(edges[1:-1, None] - pitch).argmin(1)
         empty = bands.sum(1) == 0
-        bands[empty.nonzero()[:, 0], nearest[empty]] = 1.0
-        return bands
+        bands[empty.nonzero()[0], nearest[empty]] = 1.0
+        return torch.from_numpy(bands).float()
 
     def _analysed(self, wave: Tensor) -> Tensor:
         """Frequencies over time, (bins, size): a sine of full scale has the magnitude 1 at its bin."""
@@ -138,11 +134,3 @@ def _unmixed(bands: Tensor, wanted: Tensor) -> Tensor:
     for _ in range(ROUNDS):
         found = found * (bands.T @ wanted) / (bands.T @ (bands @ found)).clamp_min(1e-20)
     return found
-
-
-def _mel(hertz: float) -> float:
-    return 2595 * math.log10(1 + hertz / 700)
-
-
-def _hertz(mel: Tensor) -> Tensor:
-    return 700 * (10 ** (mel / 2595) - 1)
