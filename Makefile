@@ -40,7 +40,7 @@ reference: $(READY) ## train with three seeds, and write docs/quality.md; takes 
 	$(BIN)/python docs/quality.py
 
 bench: $(READY) ## measure beside the peers; takes about 20 minutes
-	for each in $(filter-out benchmarks/machine.py,$(wildcard benchmarks/*.py)); do echo "== $$each"; $(BIN)/python $$each || exit 1; done
+	for each in $(filter-out benchmarks/machine.py benchmarks/peer.py,$(wildcard benchmarks/*.py)); do echo "== $$each"; $(BIN)/python $$each || exit 1; done
 
 wheels: $(READY) ## build every wheel and install them together in a fresh environment
 	PYTHON=$(PYTHON) tests/wheels.sh

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -25,13 +24,8 @@ from typing import Any
 import numpy as np
 import torch
 from machine import processor
-from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-)
+from peer import trained
+from transformers import BertConfig, BertForSequenceClassification
 
 from aigc_sdk.protocols import Fit
 from aigc_sdk.runtime import fast_bfloat16
@@ -110,65 +104,24 @@ def encoded(rows: Rows) -> list[Encoded]:
     return [Encoded(Row(row["input_ids"]), index, (), ()) for index, row in enumerate(rows)]
 
 
-class Watch(TrainerCallback):
-    """Notes when the first update starts and the last one ends."""
-
-    def __init__(self) -> None:
-        self.times: list[float] = []
-
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        self.times.append(time.perf_counter())
-
-    on_step_end = on_step_begin
-
-
-class Peer(Trainer):
-    """Hugging Face's Trainer, keeping its losses."""
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self.losses: list[torch.Tensor] = []
-
-    def compute_loss(self, *arguments: Any, **named: Any) -> Any:
-        loss: Any = super().compute_loss(*arguments, **named)
-        self.losses.append(loss.detach())
-        return loss
-
-
 def theirs(
     rows: Rows, size: str, dropout: float, precision: str, steps: int, rate: float = 2e-5, *, grouped: bool = False
 ) -> Turn:
-    """One turn of Hugging Face's Trainer, in the settings of a benchmark: no logging, no saving, no progress bar."""
-    watch = Watch()
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            folder,
-            per_device_train_batch_size=BATCH,
-            max_steps=steps,
-            learning_rate=rate,
-            lr_scheduler_type="constant",
-            weight_decay=0.01,
-            max_grad_norm=1.0,
-            bf16=precision == "bfloat16",
-            use_cpu=True,
-            report_to=[],
-            save_strategy="no",
-            logging_strategy="no",
-            disable_tqdm=True,
-            remove_unused_columns=False,
-            dataloader_pin_memory=False,
-            optim="adamw_torch_fused",
-            train_sampling_strategy="group_by_length" if grouped else "random",
-        )
-        peer = Peer(
-            network(size, dropout),
-            arguments,
-            train_dataset=rows,
-            data_collator=padded,
-            callbacks=[watch],  # type: ignore[arg-type]
-        )
-        peer.train()
-    return Turn([float(loss) for loss in peer.losses], watch.times[-1] - watch.times[0])
+    """One turn of Hugging Face's Trainer."""
+    losses, times = trained(
+        network(size, dropout),
+        rows,
+        padded,
+        precision=precision,
+        per_device_train_batch_size=BATCH,
+        max_steps=steps,
+        learning_rate=rate,
+        weight_decay=0.01,
+        dataloader_pin_memory=False,
+        optim="adamw_torch_fused",
+        train_sampling_strategy="group_by_length" if grouped else "random",
+    )
+    return Turn(losses, times[-1] - times[0])
 
 
 def loop(rows: Rows, size: str, dropout: float, precision: str, steps: int, rate: float = 2e-5) -> Turn:

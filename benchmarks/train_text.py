@@ -12,23 +12,16 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import tempfile
 import time
 import warnings
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
 import torch
 from machine import processor
-from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-    default_data_collator,
-)
+from peer import trained
+from transformers import GPT2Config, GPT2LMHeadModel, default_data_collator
 
 from aigc_sdk.protocols import Fit
 from aigc_sdk.runtime import fast_bfloat16
@@ -48,32 +41,6 @@ class Turn:
 
     losses: list[float]
     seconds: list[float]
-
-
-class Peer(Trainer):
-    """Hugging Face's Trainer, reading rows in the order they are in, and keeping its losses."""
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self.losses: list[torch.Tensor] = []
-
-    def compute_loss(self, *arguments: Any, **named: Any) -> Any:
-        loss: Any = super().compute_loss(*arguments, **named)
-        self.losses.append(loss.detach())
-        return loss
-
-    def _get_train_sampler(self, *_: Any) -> Any:
-        return torch.utils.data.SequentialSampler(cast(Any, self.train_dataset))
-
-
-class Watch(TrainerCallback):
-    """Notes when updates end."""
-
-    def __init__(self) -> None:
-        self.times: list[float] = []
-
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.times.append(time.perf_counter())
 
 
 def network(dropout: float) -> GPT2LMHeadModel:
@@ -116,31 +83,20 @@ def ours(text: str, tokenizer: Any, dropout: float, precision: str, steps: int) 
 
 
 def theirs(rows: list[dict[str, Any]], dropout: float, precision: str, steps: int) -> Turn:
-    """One turn of Hugging Face's Trainer, in the settings of a benchmark: no logging, no saving, no progress bar."""
-    watch = Watch()
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            folder,
-            per_device_train_batch_size=BATCH,
-            max_steps=steps,
-            lr_scheduler_type="constant",
-            adam_beta1=BETAS[0],
-            adam_beta2=BETAS[1],
-            max_grad_norm=1.0,
-            bf16=precision == "bfloat16",
-            use_cpu=True,
-            report_to=[],
-            save_strategy="no",
-            logging_strategy="no",
-            disable_tqdm=True,
-            remove_unused_columns=False,
-            **HYPER,
-        )
-        peer = Peer(
-            network(dropout), arguments, train_dataset=rows, data_collator=default_data_collator, callbacks=[watch]
-        )
-        peer.train()
-    return Turn([float(loss) for loss in peer.losses], [b - a for a, b in pairwise(watch.times)])
+    """One turn of Hugging Face's Trainer, which reads the rows in the order they are in."""
+    losses, times = trained(
+        network(dropout),
+        rows,
+        default_data_collator,
+        precision=precision,
+        per_device_train_batch_size=BATCH,
+        max_steps=steps,
+        adam_beta1=BETAS[0],
+        adam_beta2=BETAS[1],
+        train_sampling_strategy="sequential",
+        **HYPER,
+    )
+    return Turn(losses, [b - a for a, b in pairwise(times[1:])])
 
 
 @dataclass(frozen=True)
