@@ -260,6 +260,7 @@ def child(run: Path, kind: type[Regression], steps: int) -> int:
     return pid
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a forked process cannot use CUDA")
 @pytest.mark.parametrize("kind", TRAINERS)
 def test_a_training_killed_at_30_random_moments_ends_as_if_it_had_not_been(
     kind: type[Regression], tmp_path: Path
