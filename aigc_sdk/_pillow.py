@@ -71,6 +71,8 @@ def encode_gif(artifact: Video, format: str, note: str | None) -> bytes:
         raise MediaError("the film has no frames")
     if artifact.fps > 50:
         raise MediaError(f"gif plays at most 50 frames per second, the film has {artifact.fps:g}; save it as .mp4")
+    if artifact.sound is not None:
+        raise MediaError("gif holds no sound; save it as .mp4 or .webm, or leave it out: replace(film, sound=None)")
     buffer = io.BytesIO()
     first, *others = artifact.to_pil()
     ends = [round(100 * index / artifact.fps) for index in range(len(artifact.frames) + 1)]

@@ -152,26 +152,54 @@ class Image(Artifact):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Video(Artifact):
-    """A film: `frames` is uint8, time x height x width x 3, RGB; `fps` is frames per second."""
+    """A film: `frames` is uint8, time x height x width x 3, RGB; `fps` is frames per second; `sound` starts with it."""
 
     kind: ClassVar[str] = "video"
     frames: NDArray[np.uint8]
     fps: float = field(kw_only=True)
+    sound: Audio | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         _check_array(self, "frames", self.frames, "uint8", ("time", "height", "width", 3))
         if not 0 < self.fps <= 1000:
             raise InputError(f"Video.fps is {self.fps}; give frames per second above 0, at most 1000", field="fps")
+        if self.sound is not None and not isinstance(self.sound, Audio):
+            raise InputError(f"Video.sound is a {type(self.sound).__name__}; give an Audio, or None", field="sound")
 
     def __repr__(self) -> str:
         time, height, width, _ = self.frames.shape
-        return f"Video({width}x{height}, {time} frames, {self.fps:g} fps, sample={self.sample})"
+        heard = "" if self.sound is None else ", with sound"
+        return f"Video({width}x{height}, {time} frames, {self.fps:g} fps{heard}, sample={self.sample})"
 
     @classmethod
     def _join(cls, parts: list[Self]) -> Self:
         import numpy as np
 
-        return cls(np.concatenate([part.frames for part in parts]), fps=parts[0].fps)
+        sounds = [part.sound for part in parts if part.sound is not None]
+        sound = Audio.join(sounds) if sounds else None
+        return cls(np.concatenate([part.frames for part in parts]), fps=parts[0].fps, sound=sound)
+
+    def save(
+        self, path: str | Path, *, origin: bool = True, quality: int | None = None, codec: str | None = None
+    ) -> Path:
+        """Write the film to `path` with its sound; the suffix names the format (see `aigc_sdk.media`).
+
+        quality, codec: for .mp4 and .webm. codec: h264, the usual one of .mp4, or vp9, that of .webm. quality: its constant
+        rate factor, from 0, the best and largest, to 51 of h264 and 63 of vp9; None takes 18 and 24, which look alike.
+        Raises MediaError for what a format does not hold, and DiskError.
+        """
+        from . import media
+
+        return media.write(self, path, origin=origin, quality=quality, codec=codec)
+
+    def sheet(self, *, columns: int | None = None, count: int | None = None, gap: int = 2, scale: int = 1) -> Image:
+        """A contact sheet of the frames, row by row; `count` shows as many, evenly spread, with the first and the last.
+
+        The rest is as in `aigc_sdk.media.grid`. Raises InputError, and MediaError for a sheet that is too large.
+        """
+        from . import media
+
+        return media.sheet(self, columns=columns, count=count, gap=gap, scale=scale)
 
     @property
     def duration(self) -> float:
@@ -189,7 +217,7 @@ class Video(Artifact):
         return [PIL.Image.fromarray(frame) for frame in self.frames]
 
     def _content(self) -> tuple[Any, ...]:
-        return (self.fps, self.frames.shape, self.frames.tobytes())
+        return (self.fps, self.frames.shape, self.frames.tobytes(), self.sound)
 
     def _repr_html_(self) -> str:
         url = self._embed("mp4")

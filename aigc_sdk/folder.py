@@ -31,7 +31,10 @@ RUN = "run.json"  # marks a training run's folder, whose finished model lies in 
 FINAL = "model"
 CHECKPOINT_FILES = frozenset({"manifest.json", "state.json", "state.safetensors"})  # beside a model, not of it
 
-PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.md", "*.jinja", "LICENSE*", "NOTICE*")
+PATTERNS = (
+    *("*.json", "*.safetensors", "*.txt", "*.md", "*.jinja", "LICENSE*", "NOTICE*"),
+    *("*spiece.model", "*tokenizer.model"),  # SentencePiece's vocabularies
+)
 """The names that belong to a model. Nothing else is downloaded, verified or opened: no code, no pickle."""
 
 JSON_LIMIT = 64_000_000  # bytes; the largest tokenizer.json of a public model has 35 MB
@@ -344,6 +347,10 @@ def _check_numbers(config: Mapping[str, Any], path: Path) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         if key == "model_max_length":  # of a tokenizer, and no size: transformers writes 10**30 where it knows none
+            continue
+        if (
+            key.endswith("feature_layer") and abs(value) <= LAYER_LIMIT
+        ):  # which layer, and no size: -2 is the last but one
             continue
         is_count = bool(re.search(r"layer|block|head|group|expert", key)) and "id" not in key.split("_")
         limit = LAYER_LIMIT if is_count and "size" not in key and "dim" not in key else NUMBER_LIMIT

@@ -53,8 +53,9 @@ def replay(path: str | Path, *, device: str | None = None) -> Replay:
     model = opened.open(recorded or None, device=device or origin["device"], dtype=origin["dtype"])
     model.restore(origin["model"])
     artifact = _again(model, origin)
-    same = media.encode(artifact, Path(path).suffix[1:]) == Path(path).read_bytes()
-    return Replay(artifact, same, tuple(_differences(origin, artifact.origin)))
+    again = media.encode(artifact, Path(path).suffix[1:], **origin.get(media.CODING, {}))
+    was = {key: value for key, value in origin.items() if key != media.CODING}
+    return Replay(artifact, again == Path(path).read_bytes(), tuple(_differences(was, artifact.origin)))
 
 
 def _check(origin: Mapping[str, Any], name: str) -> None:
@@ -66,6 +67,8 @@ def _check(origin: Mapping[str, Any], name: str) -> None:
     wanted = {"backend": str, "model": Mapping, "device": str, "dtype": str, "options": Mapping, "seed": int}
     whole = all(isinstance(origin.get(key), kind) for key, kind in wanted.items()) and "prompt" in origin
     sound = whole and isinstance(origin["model"].get("source"), str) and not isinstance(origin["prompt"], list)
+    coding = origin.get("coding", {})
+    sound = sound and isinstance(coding, Mapping) and set(coding) in (set(), {"quality", "codec"})
     if not sound or not ("call" not in origin or _is_call(origin["call"])):
         raise MediaError(f"{name} carries a damaged origin, so nobody can tell how it was made")
     if isinstance(origin["prompt"], Mapping) and "unrecorded" in origin["prompt"]:

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .errors import DiskError, FolderError, printable
 
@@ -45,13 +45,20 @@ def whole_folder(target: Path, *, replaces: Callable[[Path], bool], finish: Call
 
 def write_file(path: Path, data: bytes) -> None:
     """Write one file, whole or not at all. Raises DiskError."""
+    with whole_file(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """An open temporary file, which becomes `path` when the block ends without an error. Raises DiskError."""
     path = Path(path)
     temporary = temporary_sibling(path)
     try:
         with disk_errors(path):
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # the umask applies
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)  # the umask applies
+            with os.fdopen(descriptor, "w+b") as file:
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)

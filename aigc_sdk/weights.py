@@ -253,7 +253,9 @@ def _attention(model_class: Any, config: Any) -> str | dict[str, str]:
     """torch's own attention; models without attention, such as ResNet, refuse it, and so do such parts of a model."""
     if not getattr(_concrete(model_class, config), "_supports_sdpa", False):
         return "eager"
-    without = {name: "eager" for name in getattr(config, "sub_configs", {}) if _without_attention(getattr(config, name))}
+    without = {
+        name: "eager" for name in getattr(config, "sub_configs", {}) if _without_attention(getattr(config, name))
+    }
     return {"": "sdpa", **without} if without else "sdpa"
 
 

@@ -28,7 +28,7 @@ from aigc_sdk.errors import DiskError, MediaError
 PROMPT = 'a --> b\n<!-- aigc_sdk: {"x": 1} -->\nünï 漢字 \N{SNOWMAN}\u2028\0"\\</pre>\r\n'
 ORIGIN = {"backend": "echo", "prompt": PROMPT, "seed": 2**63 - 1, "options": {"temperature": 0.1, "stop": ["-->"]}}
 SUFFIXES = list(media.FORMATS)
-EXACT = ["txt", "md", "json", "png", "webp", "gif", "wav", "flac"]
+EXACT = ["txt", "md", "json", "png", "webp", "gif", "zip", "wav", "flac"]
 CODED = [each for each in SUFFIXES if media.FORMATS[each].kind != "text"]
 
 
@@ -80,7 +80,7 @@ def test_lossless_formats_give_back_what_was_saved(tmp_path: Path, suffix: str) 
     assert read(path) == made(suffix)
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "jpeg", "mp4"])
+@pytest.mark.parametrize("suffix", ["jpg", "jpeg", "mp4", "webm"])
 def test_lossy_pictures_and_films_come_back_much_alike(tmp_path: Path, suffix: str) -> None:
     name = "pixels" if suffix.startswith("j") else "frames"
     back, was = (getattr(each, name) for each in (read(made(suffix).save(tmp_path / f"a.{suffix}")), made(suffix)))
@@ -268,7 +268,7 @@ def test_encoding_reads_arrays_in_any_memory_layout() -> None:
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_films_of_any_size_come_back_with_that_size(tmp_path: Path, count: int, height: int, width: int) -> None:
     frames = np.full((count, height, width, 3), (200, 30, 60), np.uint8)
-    for suffix in ("mp4", "gif"):
+    for suffix in ("mp4", "webm", "gif", "zip"):
         path = Video(frames, fps=24).save(tmp_path / f"a.{suffix}")
         back = read(path)
         assert isinstance(back, Video)
@@ -280,7 +280,7 @@ def test_films_of_any_size_come_back_with_that_size(tmp_path: Path, count: int, 
 
 @pytest.mark.parametrize("fps", [0.5, 1, 7.123, 12.5, 23.976, 24, 30000 / 1001, 50])
 def test_films_keep_their_frame_rate(tmp_path: Path, fps: float) -> None:
-    for suffix in ("mp4", "gif"):
+    for suffix in ("mp4", "webm", "gif", "zip"):
         back = read(film(fps=fps).save(tmp_path / f"a.{suffix}"))
         assert isinstance(back, Video)
         assert back.fps == pytest.approx(fps, rel=1e-6)
@@ -389,7 +389,7 @@ def test_mux_refuses_what_is_no_film_and_sound(tmp_path: Path) -> None:
     [
         (Text("a"), "a.png", "txt, md, json"),
         (picture(), "a.mp4", "png, jpg, jpeg, webp"),
-        (film(), "a.png", "mp4, gif"),
+        (film(), "a.png", "mp4, webm, gif, zip"),
         (sound(), "a.m4a", "wav, flac, mp3, ogg"),
         (sound(), "a", "wav, flac, mp3, ogg"),
         (sound(), "a.wav.", "wav, flac, mp3, ogg"),
@@ -543,7 +543,7 @@ def test_a_picture_that_claims_too_many_pixels_is_refused_before_it_is_decoded(t
 
 
 def test_a_picture_just_above_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for suffix in ("png", "jpg", "webp", "gif", "mp4"):
+    for suffix in ("png", "jpg", "webp", "gif", "mp4", "webm", "zip"):
         path = made(suffix).save(tmp_path / f"a.{suffix}")
         monkeypatch.setattr(_limits, "PIXEL_LIMIT", 20 * 32 - 1)
         with pytest.raises(MediaError, match=r"pixels; the limit is 639"):
@@ -552,7 +552,7 @@ def test_a_picture_just_above_the_limit_is_refused(tmp_path: Path, monkeypatch: 
         assert read(path)
 
 
-@pytest.mark.parametrize("suffix", ["mp4", "gif", "wav", "flac", "mp3", "ogg"])
+@pytest.mark.parametrize("suffix", ["mp4", "webm", "gif", "zip", "wav", "flac", "mp3", "ogg"])
 def test_films_and_sounds_that_are_too_large_in_memory_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
