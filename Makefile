@@ -32,9 +32,10 @@ format: $(READY) ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY) ## the option tables, and the API reference as HTML in build/docs
+docs: $(READY) ## the option tables; the API reference and a page to listen to, as HTML in build/docs
 	$(BIN)/python docs/tables.py
 	$(BIN)/python -m pdoc -o build/docs aigc_sdk aigc_sdk.errors aigc_sdk.media aigc_sdk.runtime aigc_sdk.training aigc_sdk.testing
+	$(BIN)/python docs/listen.py
 
 reference: $(READY) ## train with three seeds, and write docs/quality.md; takes about ten minutes
 	$(BIN)/python docs/quality.py

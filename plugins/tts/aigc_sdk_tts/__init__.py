@@ -9,7 +9,7 @@ backend = Backend(
     artifact="audio",
     generator="aigc_sdk_tts.model:TTS",
     trainer="aigc_sdk_tts.train:TTSTrainer",
-    evaluator="aigc_sdk_tts.evaluate:Intelligibility",
+    evaluator="aigc_sdk_tts.evaluate:SpeechJudge",
     opens=(
         "aigc_tts",
         "vits",
@@ -19,5 +19,8 @@ backend = Backend(
         "bark",
         "csm",
         "dia",
+        "vibevoice",
+        "pocket_tts",
+        "higgs_audio_v2",
     ),
 )

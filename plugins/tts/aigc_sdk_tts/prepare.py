@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from aigc_sdk.errors import DataError, printable
 
@@ -15,13 +15,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Corrupt = Literal["refuse", "skip"]
+Read: TypeAlias = "tuple[Recording, NDArray[np.float32], list[Row] | None]"
 
 
 def read_clips(data: Any, name: str, analysis: Analysis, voices: Sequence[str], corrupt: Corrupt) -> list[Clip]:
     """The clauses of all recordings in a folder. Raises DataError, which names the file and what to do."""
-    read: list[tuple[Recording, NDArray[np.float32], list[Row] | None]] = []
+    read = read_recordings(data, name, analysis, corrupt, lambda each: _voice(each, voices))
+    found: list[Clip] = []
+    for each, samples, rows in aligned(read, analysis):
+        found += clips(samples, rows, analysis, _voice(each, voices))
+    return found
+
+
+def read_recordings(
+    data: Any, name: str, analysis: Analysis, corrupt: Corrupt, check: Callable[[Recording], object]
+) -> list[Read]:
+    """Each recording with its samples, and its alignment where one is given; `check` may refuse one by raising DataError."""
+    read: list[Read] = []
     for each in recordings(data):
-        _voice(each, voices)
+        check(each)
         try:
             read.append((each, *read_clip_parts(each, analysis)))
         except DataError:
@@ -29,15 +41,10 @@ def read_clips(data: Any, name: str, analysis: Analysis, voices: Sequence[str], 
                 raise
     if not read:
         raise DataError(f"{name}: no recording can be used", field=name)
-    found: list[Clip] = []
-    for each, samples, rows in _aligned(read, analysis):
-        found += clips(samples, rows, analysis, _voice(each, voices))
-    return found
+    return read
 
 
-def _aligned(
-    read: list[tuple[Recording, NDArray[np.float32], list[Row] | None]], analysis: Analysis
-) -> list[tuple[Recording, NDArray[np.float32], list[Row]]]:
+def aligned(read: list[Read], analysis: Analysis) -> list[tuple[Recording, NDArray[np.float32], list[Row]]]:
     """Recordings with alignments, found out where there are none."""
     given = [(each, samples, rows) for each, samples, rows in read if rows is not None]
     if given:

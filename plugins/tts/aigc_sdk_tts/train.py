@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 import torch
 from pydantic import Field
@@ -11,9 +11,9 @@ from torch import Tensor
 
 from aigc_sdk import runtime
 from aigc_sdk.artifacts import Artifact
-from aigc_sdk.errors import NotOffered, OptionError
 from aigc_sdk.protocols import Device, DType, Fit, Options, OptionsClass, Source, Step
 from aigc_sdk.training import Loop, Precision, TorchTrainer, schedule
+from aigc_sdk.training.torch_trainer import check_dtype, check_no_sizes
 
 from .acoustic import AcousticSizes
 from .discriminators import Critics, critics_loss, deceiving_loss, likeness_loss
@@ -97,22 +97,19 @@ class TTSTrainer(TorchTrainer[TTS]):
         revision: str | None = None,
         **config: Any,
     ) -> Self:
-        """Start from the voice at `source` ("default": the one in this package), or from a new one made by `config`."""
-        if dtype != "float32":
-            raise OptionError(
-                f"dtype={dtype!r}: weights are trained in float32; precision='bfloat16' computes in bfloat16",
-                field="dtype",
-            )
+        """Start from the voice at `source` ("default": the one in this package), or from a new one made by `config`.
+
+        A folder of a FastSpeech2Conformer or a SpeechT5 opens as an `aigc_sdk_tts.hub_training.HubTrainer`.
+        """
+        check_dtype(dtype)
         if source is None:
             return cls._new(NewVoice.parse("tts", config), runtime.device(device))
-        if config:
-            raise OptionError(
-                f"{', '.join(config)}: only a new voice takes sizes; the voice {str(source)!r} has its own",
-                field=next(iter(config)),
-            )
-        model = TTS.open(source, device=device, revision=revision)
+        check_no_sizes(config, source, kind="voice")
+        model: Any = TTS.open(source, device=device, revision=revision)
         if not isinstance(model, TTS):
-            raise NotOffered(f"{str(source)!r} is a model of transformers, which this trainer does not train")
+            from .hub_training import HubTrainer  # it imports transformers
+
+            return cast(Self, HubTrainer(model))
         return cls(model)
 
     @classmethod

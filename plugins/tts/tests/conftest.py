@@ -11,6 +11,7 @@ import pytest
 
 from aigc_sdk_tts.front import analyse
 from aigc_sdk_tts.recordings import ALIGNMENTS, METADATA, WAVS, Row, write_alignment
+from aigc_sdk_tts.resample import Resampler
 from aigc_sdk_tts.train import TTSTrainer
 from aigc_sdk_tts.wav import write_wav
 
@@ -58,7 +59,9 @@ def _tone(seconds: float, pitch: float = 110.0, rate: int = 16000, seed: int = 0
     return (0.2 * hum + hiss).astype(np.float32)
 
 
-def _recorded(folder: Path, texts: Sequence[str] = TEXTS, *, aligned: bool = True, voices: Sequence[str] = ()) -> Path:
+def _recorded(
+    folder: Path, texts: Sequence[str] = TEXTS, *, aligned: bool = True, voices: Sequence[str] = (), rate: int = 16000
+) -> Path:
     """A folder of recordings in LJSpeech's layout, in which each word sounds as its letters have it."""
     (folder / WAVS).mkdir(parents=True)
     if aligned:
@@ -66,7 +69,7 @@ def _recorded(folder: Path, texts: Sequence[str] = TEXTS, *, aligned: bool = Tru
     lines = []
     for index, text in enumerate(texts):
         samples, rows = _said(text, index)
-        write_wav(folder / WAVS / f"r{index}.wav", samples, 16000)
+        write_wav(folder / WAVS / f"r{index}.wav", Resampler(16000, rate).push(samples, last=True), rate)
         if aligned:
             write_alignment(folder / ALIGNMENTS / f"r{index}.tsv", rows)
         voice = f"|{voices[index % len(voices)]}" if voices else ""

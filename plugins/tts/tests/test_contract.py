@@ -10,7 +10,7 @@ import pytest
 
 from aigc_sdk.artifacts import Artifact, Audio
 from aigc_sdk.testing import EvaluatorContract, GeneratorContract, TrainerContract
-from aigc_sdk_tts.evaluate import Intelligibility
+from aigc_sdk_tts.evaluate import SpeechJudge
 from aigc_sdk_tts.model import TTS
 from aigc_sdk_tts.train import TTSTrainer
 
@@ -69,8 +69,8 @@ class TestAdversarialVocoderTrainer(TestTTSTrainer):
 
 class TestIntelligibility(EvaluatorContract):
     @pytest.fixture
-    def judge(self, tiny: Callable[..., TTSTrainer]) -> Intelligibility:
-        return Intelligibility(tiny().model)
+    def judge(self, tiny: Callable[..., TTSTrainer]) -> SpeechJudge:
+        return SpeechJudge(tiny().model)
 
     @pytest.fixture
     def samples(self, tone: Callable[..., Any]) -> list[Artifact | str]:

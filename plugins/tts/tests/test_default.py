@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 import aigc_sdk
 from aigc_sdk.errors import OptionError
-from aigc_sdk_tts.evaluate import Intelligibility
+from aigc_sdk_tts.evaluate import SpeechJudge
 from aigc_sdk_tts.model import DEFAULT, TTS
 from aigc_sdk_tts.sentences import unseen
 
@@ -33,7 +33,7 @@ def test_it_opens_by_the_backends_name() -> None:
 def test_a_recogniser_understands_sentences_that_it_has_not_seen(model: TTS) -> None:
     pytest.importorskip("pocketsphinx")
     some = dict(list(unseen().items())[:10])
-    report = Intelligibility(model).evaluate(list(some), list(some.values()))
+    report = SpeechJudge(model).evaluate(list(some), list(some.values()))
     assert report["wer"].value <= 0.15
 
 
@@ -66,7 +66,7 @@ def test_long_texts_are_spoken_without_losing_a_word(model: TTS) -> None:
 
 def test_a_recogniser_can_listen_for_some_words_alone(model: TTS) -> None:
     pytest.importorskip("pocketsphinx")
-    judge = Intelligibility(model)
+    judge = SpeechJudge(model)
     heard = judge.evaluate(["two four eight."], vocabulary=["two", "four", "eight", "nine"]).rows[0]["heard"]
     assert heard == "two four eight"
     with pytest.raises(OptionError, match="'xqzt', which the recogniser does not know"):

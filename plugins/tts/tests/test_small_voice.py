@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aigc_sdk_tts.evaluate import Intelligibility
+from aigc_sdk_tts.evaluate import SpeechJudge
 from aigc_sdk_tts.model import TTS
 from aigc_sdk_tts.recordings import METADATA, WAVS
 from aigc_sdk_tts.train import TTSTrainer
@@ -40,6 +40,6 @@ def test_a_small_voice_learns_to_say_digits_in_three_minutes(tmp_path: Path) -> 
     folder = recorded(tmp_path / "digits", strings(120, seed=0))
     trainer = TTSTrainer.open(device="cpu", width=96, voices=("digits",))
     model = trainer.fit(str(folder), max_steps=1000, learning_rate=3e-3)
-    report = Intelligibility(model).evaluate(strings(40, seed=1), vocabulary=DIGITS)
+    report = SpeechJudge(model).evaluate(strings(40, seed=1), vocabulary=DIGITS)
     print(report)
     assert report["wer"].value <= 0.10

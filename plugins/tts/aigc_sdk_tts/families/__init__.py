@@ -8,5 +8,8 @@ FAMILIES = {
     "bark": "bark:Bark",
     "csm": "csm:Csm",
     "dia": "dia:Dia",
+    "vibevoice": "vibevoice:VibeVoice",
+    "pocket_tts": "pocket_tts:PocketTTS",
+    "higgs_audio_v2": "higgs_audio:HiggsAudio",
 }
 """`model_type` of config.json -> module and class here; a module is imported when its model is opened."""

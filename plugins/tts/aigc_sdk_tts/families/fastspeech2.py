@@ -61,6 +61,12 @@ class FastSpeech2(Family):
                 f"{printable(str(opened.path))} has no folder {VOCODER!r}; put its FastSpeech2ConformerHifiGan there with "
                 "save_pretrained, or open a fastspeech2_conformer_with_hifigan"
             )
+        made, read = getattr(network, "model", network).config.num_mel_bins, vocoder.config.model_in_dim
+        if made != read:
+            raise MismatchedFolder(
+                f"{printable(str(opened.path))}: the vocoder's model_in_dim is {read}, the model's num_mel_bins {made}; take the "
+                "vocoder that belongs to it"
+            )
         network.float().to(device)
         return cls(network, vocoder.float().to(device), vocabulary, settings, dtype)
 

@@ -11,7 +11,7 @@ import math
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -49,15 +49,18 @@ class Vits(Family):
 
         tokenizer = _tokenizer(opened)
         network: Any = load_transformers(opened, AutoModelForTextToWaveform)
-        return cls(network.float().to(device), tokenizer, opened.path / "vocab.json", dtype)
+        kind: Any = cls
+        if tokenizer.phonemize:
+            from .phoneme_vits import PhonemeVits
+
+            kind = PhonemeVits
+        return cast(Self, kind(network.float().to(device), tokenizer, opened.path / "vocab.json", dtype))
 
     def check(self, text: str, options: Wording) -> None:
         """Refuse letters and digits that the model does not know, rather than leave them out of what is said."""
         numbered("voice", options.voice, self._voices, self.name)
         known = self.tokenizer.encoder
-        prepared = text if not self.tokenizer.normalize else self.tokenizer.normalize_text(text)
-        prepared = self.tokenizer._preprocess_char(prepared)
-        lost = sorted({each for each in prepared if each.isalnum() and each not in known})
+        lost = sorted({each for each in self._spelled(text, options) if each.isalnum() and each not in known})
         if lost:
             hint = (
                 "pass normalize=True, or write it out" if any(each.isdigit() for each in lost) else "write it otherwise"
@@ -66,7 +69,7 @@ class Vits(Family):
                 f"the model has no sound for {printable(' '.join(lost), 60)}, which the prompt holds; {hint}",
                 field="prompt",
             )
-        if not any(each.isalnum() for each in self._prepared(text)):
+        if not any(each.isalnum() for each in self._prepared(text, options)):
             raise PromptError("the prompt holds nothing that this model can say; give words", field="prompt")
 
     def speak(self, text: str, options: Wording) -> Iterator[Piece]:
@@ -99,13 +102,19 @@ class Vits(Family):
     def _hop(self) -> int:
         return math.prod(self.network.config.upsample_rates)
 
-    def _prepared(self, text: str) -> str:
+    def _spelled(self, text: str, options: Wording) -> str:
+        """A text in the model's own letters, with whatever it has no sound for."""
+        prepared = text if not self.tokenizer.normalize else self.tokenizer.normalize_text(text)
+        return str(self.tokenizer._preprocess_char(prepared))
+
+    def _prepared(self, text: str, options: Wording) -> str:
+        """A text as it is given to the tokenizer."""
         return str(self.tokenizer.prepare_for_tokenization(text)[0])
 
     def _frames(self, text: str, options: Wording) -> tuple[Tensor, Tensor | None, list[tuple[str, float, float]]]:
         """What the decoder is given: frames (1, c, t) and the speaker (1, c, 1); and the words' times."""
         network: Any = self.network
-        prepared = self._prepared(text)
+        prepared = self._prepared(text, options)
         ids = torch.tensor([self.tokenizer(prepared, normalize=False)["input_ids"]], device=network.device)
         mask = torch.ones(1, 1, ids.shape[1], device=network.device)
         number = numbered("voice", options.voice, self._voices, self.name)
@@ -121,7 +130,11 @@ class Vits(Family):
         latents = means + noise * deviations * scale
         seen = torch.ones(1, 1, latents.shape[2], device=latents.device)
         frames = self._flow(latents, seen, speaker, reverse=True)
-        return frames, speaker, self._times(prepared, durations)
+        return frames, speaker, self._written(self._times(prepared, durations), text)
+
+    def _written(self, words: list[tuple[str, float, float]], text: str) -> list[tuple[str, float, float]]:
+        """The words' times under the words that are written."""
+        return words
 
     def _encoded(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The text encoder: its output, and the prior's means and deviations, each (1, c, characters)."""
@@ -212,10 +225,9 @@ def _tokenizer(opened: Folder) -> Any:
         for key in ("language", "add_blank", "normalize", "phonemize", "is_uroman")
         if key in settings
     }
-    for key, package in (("phonemize", "phonemizer"), ("is_uroman", "uroman")):
-        if known.get(key, key == "phonemize"):
-            from aigc_sdk.runtime import require
+    if known.get("is_uroman"):
+        from aigc_sdk.runtime import require
 
-            require(package, package, "this VITS model's text preparation")
+        require("uroman", "uroman", "this VITS model's text preparation")
     special = {key: settings[key] for key in ("pad_token", "unk_token") if isinstance(settings.get(key), str)}
     return VitsTokenizer(str(opened.path / "vocab.json"), **known, **special)

@@ -20,10 +20,25 @@ HIFIGAN: dict[str, Any] = {
 }
 
 
+def hifigan(rate: int) -> dict[str, Any]:
+    """Sizes of a vocoder with `rate` squared samples per frame."""
+    return {**HIFIGAN, "upsample_rates": [rate, rate], "upsample_kernel_sizes": [2 * rate, 2 * rate]}
+
+
 @pytest.fixture
 def tiny() -> SimpleNamespace:
     """One function for each family; it fills a folder and returns it."""
-    return SimpleNamespace(vits=vits, fastspeech2=fastspeech2, speecht5=speecht5, bark=bark, csm=csm, dia=dia)
+    return SimpleNamespace(
+        vits=vits,
+        fastspeech2=fastspeech2,
+        speecht5=speecht5,
+        bark=bark,
+        csm=csm,
+        dia=dia,
+        vibevoice=vibevoice,
+        pocket_tts=pocket_tts,
+        higgs_audio=higgs_audio,
+    )
 
 
 def seeded(make: Any, seed: int = 0) -> Any:
@@ -70,7 +85,7 @@ def vits(folder: Path, *, speakers: int = 1, stochastic: bool = True, **settings
     return folder
 
 
-def fastspeech2(folder: Path, *, inside: bool = True, **settings: Any) -> Path:
+def fastspeech2(folder: Path, *, inside: bool = True, rate: int = 4, **settings: Any) -> Path:
     from transformers import (
         FastSpeech2ConformerConfig,
         FastSpeech2ConformerHifiGan,
@@ -99,7 +114,7 @@ def fastspeech2(folder: Path, *, inside: bool = True, **settings: Any) -> Path:
         **narrow,
         **settings,
     )
-    vocoder = FastSpeech2ConformerHifiGanConfig(model_in_dim=20, **HIFIGAN)
+    vocoder = FastSpeech2ConformerHifiGanConfig(model_in_dim=20, **hifigan(rate))
     if inside:
         both = FastSpeech2ConformerWithHifiGanConfig(model_config=config.to_dict(), vocoder_config=vocoder.to_dict())
         made = seeded(lambda: FastSpeech2ConformerWithHifiGan(both))
@@ -120,7 +135,7 @@ def _longer(network: Any) -> None:
         network.duration_predictor.linear.bias.fill_(2.0)
 
 
-def speecht5(folder: Path) -> Path:
+def speecht5(folder: Path, *, rate: int = 4) -> Path:
     from safetensors.torch import save_file
     from transformers import SpeechT5Config, SpeechT5ForTextToSpeech, SpeechT5HifiGan, SpeechT5HifiGanConfig
 
@@ -142,7 +157,7 @@ def speecht5(folder: Path) -> Path:
         speaker_embedding_dim=16,
         max_text_positions=400,
     )
-    vocoder = SpeechT5HifiGanConfig(model_in_dim=20, **HIFIGAN)
+    vocoder = SpeechT5HifiGanConfig(model_in_dim=20, **hifigan(rate))
     made = seeded(lambda: SpeechT5ForTextToSpeech(config))
     with torch.no_grad():  # loud enough that what is dropped out can be heard
         for each in made.speecht5.decoder.prenet.parameters():
@@ -312,4 +327,134 @@ def dia(folder: Path) -> Path:
         n_codebooks=3, codebook_size=16, codebook_dim=4, hidden_size=16, sampling_rate=16_000,
     )  # fmt: skip
     seeded(lambda: DacModel(codec)).save_pretrained(folder / "audio_tokenizer")
+    return folder
+
+
+QWEN: dict[str, Any] = {
+    "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+    "num_key_value_heads": 2, "head_dim": 16,
+}  # fmt: skip
+
+
+def vibevoice(folder: Path) -> Path:
+    from transformers import (
+        AutoConfig,
+        GenerationConfig,
+        VibeVoiceAcousticTokenizerFeatureExtractor,
+        VibeVoiceConfig,
+        VibeVoiceForConditionalGeneration,
+    )
+
+    marks = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|endoftext|>")
+    tokenizer = characters(LETTERS + ".,:0123456789\n", marks)
+    begin, end, pad, stop = tokenizer.convert_tokens_to_ids(list(marks))
+    codec = {"num_filters": 4, "downsampling_ratios": [8, 8], "depths": [1, 1, 1], "ffn_expansion": 1}
+    config = VibeVoiceConfig(
+        text_config=AutoConfig.for_model("qwen2", vocab_size=len(tokenizer), max_position_embeddings=900, **QWEN).to_dict(),
+        audio_config={"model_type": "vibevoice_acoustic_tokenizer", "hidden_size": 8, **codec},
+        semantic_model_config={"model_type": "vibevoice_acoustic_tokenizer_encoder", "hidden_size": 8, **codec},
+        diffusion_head_config={"num_hidden_layers": 1, "intermediate_size": 32, "frequency_embedding_size": 16},
+        audio_bos_token_id=begin, audio_eos_token_id=end, audio_token_id=pad, eos_token_id=stop, pad_token_id=stop,
+    )  # fmt: skip
+    made = seeded(lambda: VibeVoiceForConditionalGeneration(config))
+    with torch.no_grad():  # it goes on until it is stopped: one number is large wherever it is, and asks for more
+        made.model.language_model.embed_tokens.weight[:, 0] = 20.0
+        for each in (made.model.multi_modal_projector, made.model.semantic_connector):
+            list(each.parameters())[-1][0] = 20.0
+        made.lm_head.weight[pad, 0] = 20.0
+        made.model.audio_tower.decoder.head.conv.weight.mul_(30)  # loud enough to be heard
+    made.generation_config = GenerationConfig(
+        eos_token_id=stop, pad_token_id=stop, guidance_scale=1.3, num_diffusion_steps=2,
+        noise_scheduler_class="DPMSolverMultistepScheduler",
+        noise_scheduler_config={"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"},
+    )  # fmt: skip
+    made.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    VibeVoiceAcousticTokenizerFeatureExtractor(sampling_rate=16_000).save_pretrained(folder)
+    return folder
+
+
+def pocket_tts(folder: Path, *, voices: bool = True) -> Path:
+    from safetensors.torch import save_file
+    from transformers import (
+        GenerationConfig,
+        PocketTTSAudioTokenizerConfig,
+        PocketTTSAudioTokenizerModel,
+        PocketTTSConfig,
+        PocketTTSForConditionalGeneration,
+    )
+
+    marks = ("<voice>", "<latent>", "<voice_start>", "<audio_start>")
+    tokenizer = characters(LETTERS + ".,?!", marks)
+    voice, latent, before, begin = tokenizer.convert_tokens_to_ids(list(marks))
+    config = PocketTTSConfig(
+        flow_head_config={
+            "hidden_size": 16, "num_hidden_layers": 1, "latent_dim": 8, "condition_dim": 32, "frequency_embedding_size": 16,
+        },
+        vocab_size=len(tokenizer), latent_dim=8, hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=900, audio_prompt_token_id=voice, audio_latent_token_id=latent,
+        audio_prompt_bos_token_id=before, audio_bos_token_id=begin, pad_token_id=0,
+    )  # fmt: skip
+    made = seeded(lambda: PocketTTSForConditionalGeneration(config))
+    with torch.no_grad():
+        made.eos_head.bias.fill_(-20.0)  # it goes on until it is stopped
+        for each in made.flow_head.parameters():
+            each.add_(0.02)
+    made.generation_config = GenerationConfig(do_sample=True, temperature=0.7, num_flow_steps=1, eos_threshold=-4.0)
+    made.save_pretrained(folder)
+    codec = PocketTTSAudioTokenizerConfig(
+        sampling_rate=16_000, hidden_size=16, num_filters=4, upsampling_ratios=[4, 4], upsample_groups=1, num_hidden_layers=1,
+        intermediate_size=16, num_attention_heads=2, num_key_value_heads=2, latent_stride=4, latent_dim=8, sliding_window=20,
+    )  # fmt: skip
+    quiet = seeded(lambda: PocketTTSAudioTokenizerModel(codec))
+    quiet.latent_proj.weight.data.mul_(0.05)
+    quiet.save_pretrained(folder / "audio_tokenizer")
+    tokenizer.save_pretrained(folder)
+    if voices:
+        rng = torch.Generator().manual_seed(0)
+        save_file({name: torch.randn(6, 8, generator=rng) for name in ("ada", "ben")}, folder / "voices.safetensors")
+    return folder
+
+
+def higgs_audio(folder: Path) -> Path:
+    from transformers import (
+        GenerationConfig,
+        HiggsAudioV2Config,
+        HiggsAudioV2ForConditionalGeneration,
+        HiggsAudioV2TokenizerConfig,
+    )
+
+    from aigc_sdk_tts.families.higgs_audio import MARKS
+    from aigc_sdk_tts.families.higgs_codec import HiggsCodec
+
+    marks = (
+        *MARKS, "<|scene_desc_start|>", "<|scene_desc_end|>", "<|AUDIO_OUT|>", "<|audio_out_bos|>", "<|delay|>",
+    )  # fmt: skip
+    tokenizer = characters(LETTERS + ".,?!\n", marks)
+    token, begin, late = tokenizer.convert_tokens_to_ids(list(marks[-3:]))
+    config = HiggsAudioV2Config(
+        vocab_size=len(tokenizer), max_position_embeddings=900, num_codebooks=3, codebook_size=18, audio_token_id=token,
+        audio_bos_token_id=begin, audio_delay_token_id=late, audio_stream_bos_id=16, audio_stream_eos_id=17, pad_token_id=0,
+        bos_token_id=2, eos_token_id=tokenizer.convert_tokens_to_ids("<|eot_id|>"),
+        rope_parameters={"rope_type": "default", "rope_theta": 1e4},
+        **QWEN,
+    )  # fmt: skip
+    made = seeded(lambda: HiggsAudioV2ForConditionalGeneration(config))
+    made.generation_config = GenerationConfig(do_sample=True, eos_token_id=config.eos_token_id, pad_token_id=0)
+    made.save_pretrained(folder)
+    hubert: dict[str, Any] = {
+        "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "conv_dim": [8, 8],
+        "conv_kernel": [20, 8], "conv_stride": [16, 4], "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2,
+    }  # fmt: skip
+    dac = {
+        "encoder_hidden_size": 4, "downsampling_ratios": [8, 8], "decoder_hidden_size": 16, "upsampling_ratios": [8, 8],
+        "hidden_size": 16, "n_codebooks": 3, "codebook_size": 16, "codebook_dim": 4, "sampling_rate": 16_000,
+    }  # fmt: skip
+    codec = HiggsAudioV2TokenizerConfig(
+        target_bandwidths=[3.0], sample_rate=16_000, codebook_size=16, codebook_dim=8, acoustic_model_config=dac,
+        semantic_model_config=hubert, semantic_sample_rate=16_000, downsample_factor=64,
+    )  # fmt: skip
+    encoder = {"fc.weight": torch.ones(2, 2)}  # of which nothing is read
+    seeded(lambda: HiggsCodec(codec, encoder), 1).save(folder / "audio_tokenizer")
+    tokenizer.save_pretrained(folder)
     return folder

@@ -64,3 +64,33 @@ class TestDia(GeneratorContract):
     @pytest.fixture
     def options(self) -> dict[str, Any]:
         return {"max_seconds": 0.03}
+
+
+class TestVibeVoice(GeneratorContract):
+    @pytest.fixture
+    def model(self, tiny: SimpleNamespace, tmp_path: Path) -> SpeechModel:
+        return SpeechModel.open(tiny.vibevoice(tmp_path / "tiny"), device="cpu")
+
+    @pytest.fixture
+    def options(self) -> dict[str, Any]:
+        return {"max_seconds": 0.02}
+
+
+class TestPocketTTS(GeneratorContract):
+    @pytest.fixture
+    def model(self, tiny: SimpleNamespace, tmp_path: Path) -> SpeechModel:
+        return SpeechModel.open(tiny.pocket_tts(tmp_path / "tiny"), device="cpu")
+
+    @pytest.fixture
+    def options(self) -> dict[str, Any]:
+        return {"max_seconds": 0.05}
+
+
+class TestHiggsAudio(GeneratorContract):
+    @pytest.fixture
+    def model(self, tiny: SimpleNamespace, tmp_path: Path) -> SpeechModel:
+        return SpeechModel.open(tiny.higgs_audio(tmp_path / "tiny"), device="cpu")
+
+    @pytest.fixture
+    def options(self) -> dict[str, Any]:
+        return {"max_seconds": 0.05}

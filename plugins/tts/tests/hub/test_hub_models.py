@@ -13,7 +13,15 @@ import torch
 
 import aigc_sdk
 from aigc_sdk.artifacts import Audio
-from aigc_sdk.errors import ContextOverflow, InputError, MismatchedFolder, NotAModel, OptionError, PromptError
+from aigc_sdk.errors import (
+    ContextOverflow,
+    CorruptFolder,
+    InputError,
+    MismatchedFolder,
+    NotAModel,
+    OptionError,
+    PromptError,
+)
 from aigc_sdk_tts.families import FAMILIES
 from aigc_sdk_tts.families.hifigan import Vocoder
 from aigc_sdk_tts.hub_models import SpeechModel, sentences
@@ -26,6 +34,9 @@ SHORT: dict[str, dict[str, Any]] = {
     "bark": {"max_seconds": 0.2},
     "csm": {"max_seconds": 0.05},
     "dia": {"max_seconds": 0.03},
+    "vibevoice": {"max_seconds": 0.02},
+    "pocket_tts": {"max_seconds": 0.05},
+    "higgs_audio": {"max_seconds": 0.05},
 }
 CONSENT = "Ada herself, in writing on 3 May"
 
@@ -91,6 +102,91 @@ def test_speecht5_says_what_transformers_says_from_the_same_seed(tiny: SimpleNam
     assert speech.info["finish_reason"] == "length"
     [samples] = speech.samples[:, :1200]  # the last ones hear that it was stopped
     np.testing.assert_allclose(samples, wanted[:1200], atol=1e-4)
+
+
+def test_pockettts_says_what_transformers_says_from_the_same_seed(tiny: SimpleNamespace, tmp_path: Path) -> None:
+    from transformers import PocketTTSAudioTokenizerModel, PocketTTSForConditionalGeneration
+
+    model: Any = opened(tiny, tmp_path, "pocket_tts")
+    theirs: Any = PocketTTSForConditionalGeneration.from_pretrained(tmp_path / "pocket_tts").eval()
+    codec: Any = PocketTTSAudioTokenizerModel.from_pretrained(tmp_path / "pocket_tts" / "audio_tokenizer").eval()
+    config, voice = theirs.config, model.family.voices["ben"]
+    text = model.family.tokenizer("Hello there world and all.", add_special_tokens=False)["input_ids"]
+    ids = [
+        config.audio_prompt_bos_token_id,
+        *[config.audio_prompt_token_id] * len(voice),
+        *text,
+        config.audio_bos_token_id,
+    ]
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(3)
+        made = theirs.generate(
+            torch.tensor([ids]), audio_prompt_latents=voice[None], frames_after_eos=2, max_new_tokens=12,
+            return_dict_in_generate=True,
+        )  # fmt: skip
+        wanted = codec.decode(made.audio_latents).audio_values[0].numpy()
+    [speech] = model.generate("hello there world and all", seed=3, voice="ben", max_seconds=0.05)
+    np.testing.assert_allclose(speech.samples[:, 80:], wanted[:, 80:].clip(-1, 1), atol=1e-4)  # after 5 ms of fading in
+
+
+def test_vibevoice_says_what_transformers_says_from_the_same_seed(
+    tiny: SimpleNamespace, tmp_path: Path, recording: str
+) -> None:
+    from transformers import VibeVoiceForConditionalGeneration
+
+    model: Any = opened(tiny, tmp_path, "vibevoice")
+    theirs: Any = VibeVoiceForConditionalGeneration.from_pretrained(tmp_path / "vibevoice").eval()
+    cloned = {"reference": recording, "consent": CONSENT, "max_seconds": 0.02}
+    inputs = model.family._inputs("hello there", model.Options(**cloned))
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(3)
+        [wanted] = theirs.generate(**inputs, max_new_tokens=5)
+    [speech] = model.generate("hello there", seed=3, **cloned)
+    np.testing.assert_allclose(speech.samples, wanted.reshape(1, -1).numpy(), atol=1e-5)
+
+
+def test_higgs_audio_undoes_the_delays_of_its_books(tiny: SimpleNamespace, tmp_path: Path) -> None:
+    from transformers import HiggsAudioV2ForConditionalGeneration
+
+    model: Any = opened(tiny, tmp_path, "higgs_audio")
+    theirs: Any = HiggsAudioV2ForConditionalGeneration.from_pretrained(tmp_path / "higgs_audio").eval()
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(3)
+        [rows] = theirs.generate(torch.tensor([model.family._ids("hello there")]), max_new_tokens=15)
+    assert (rows[0] == 16).all()  # where the stream begins
+    ended = (rows == 17).all(1).nonzero().flatten().tolist()
+    rows = rows[1 : ended[0] if ended else len(rows)]
+    codes = torch.stack([rows[:, 0], rows[:, 1].roll(-1), rows[:, 2].roll(-2)])[:, : len(rows) - 2]
+    wanted = model.family.codec.decode(codes.clamp(0, 15)).numpy()
+    [speech] = model.generate("hello there", seed=3, max_seconds=0.05)
+    np.testing.assert_allclose(speech.samples[0], wanted, atol=1e-5)
+
+
+def test_a_text_cannot_hold_the_marks_of_a_model(tiny: SimpleNamespace, tmp_path: Path) -> None:
+    with pytest.raises(PromptError, match=r"holds '<\|eot_id\|>', which is a mark of the model's own"):
+        opened(tiny, tmp_path, "higgs_audio").stream("hello <|eot_id|> there")
+
+
+def test_pockettts_needs_a_voice(tiny: SimpleNamespace, tmp_path: Path, recording: str) -> None:
+    model = opened(tiny, tmp_path, "pocket_tts", voices=False)
+    with pytest.raises(OptionError, match=r"no voices\.safetensors; pass a reference"):
+        model.stream("hello")
+    cloned = {"reference": recording, "consent": CONSENT}
+    assert model.generate("hello", seed=1, max_seconds=0.05, **cloned)[0].duration > 0
+    with pytest.raises(OptionError, match="a reference is a voice already"):
+        model.stream("hello", voice="ada", **cloned)
+
+
+def test_a_codec_of_another_size_is_refused(tiny: SimpleNamespace, tmp_path: Path) -> None:
+    for family, key, reason in (
+        ("higgs_audio", "target_bandwidths", "3 codebooks, its audio_tokenizer has 2"),
+        ("pocket_tts", "latent_dim", "audio_tokenizer"),
+    ):
+        folder = getattr(tiny, family)(tmp_path / family)
+        file = folder / "audio_tokenizer" / "config.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), key: [2.0] if key == "target_bandwidths" else 4}))
+        with pytest.raises((MismatchedFolder, CorruptFolder), match=reason):
+            SpeechModel.open(folder, device="cpu")
 
 
 def test_vits_in_bfloat16_stays_near_float32(tiny: SimpleNamespace, tmp_path: Path) -> None:
@@ -178,6 +274,14 @@ def test_speakers_differ_and_unknown_ones_are_refused(tiny: SimpleNamespace, tmp
         ("bark", {"pause": 1.0}, "reads its text in one piece"),
         ("dia", {"voice": "1"}, "Dia model has one voice"),
         ("dia", {"temperature": 0.5}, "Dia draws at 1 or more"),
+        ("vibevoice", {"temperature": 0.5}, "VibeVoice model draws nothing, or not in a way that can be set"),
+        ("pocket_tts", {"guidance": 2.0}, "PocketTTS model knows no guidance"),
+        ("pocket_tts", {"voice": "adda"}, "Did you mean 'ada'"),
+        (
+            "higgs_audio",
+            {"reference": "ada.wav", "consent": CONSENT},
+            "Higgs Audio model cannot speak with the voice of a",
+        ),
     ],
 )
 def test_what_a_model_cannot_do_is_refused_by_name(
@@ -188,12 +292,14 @@ def test_what_a_model_cannot_do_is_refused_by_name(
     assert caught.value.field in options
 
 
-@pytest.mark.parametrize("family", ["csm", "dia"])
+@pytest.mark.parametrize("family", ["csm", "dia", "vibevoice", "pocket_tts"])
 def test_a_cloned_voice_needs_consent_which_its_origin_keeps(
     tiny: SimpleNamespace, tmp_path: Path, family: str, recording: str
 ) -> None:
     model, short = opened(tiny, tmp_path, family), SHORT[family]
-    cloned: dict[str, Any] = {"reference": recording, "reference_text": "one two"}
+    cloned: dict[str, Any] = {"reference": recording}
+    if "reference_text" in model.family.takes:
+        cloned["reference_text"] = "one two"
     for consent in (None, "", "yes", " " * 40):
         with pytest.raises(OptionError, match="who agreed to it and how") as caught:
             model.stream("hello", consent=consent, **cloned, **short)
@@ -237,13 +343,14 @@ def test_what_a_voice_has_no_sound_for_is_refused_rather_than_left_out(tiny: Sim
 
 
 def test_texts_and_lengths_that_do_not_fit_are_refused(tiny: SimpleNamespace, tmp_path: Path) -> None:
-    for family, options in (("bark", {}), ("csm", {"max_seconds": 600.0}), ("dia", {"max_seconds": 600.0})):
+    long = {key: {"max_seconds": 600.0} for key in ("csm", "dia", "vibevoice", "pocket_tts", "higgs_audio")}
+    for family, options in ({"bark": {}} | long).items():
         with pytest.raises(ContextOverflow):
             opened(tiny, tmp_path, family).stream("hello " * 40, **options)
 
 
 def test_a_stopped_model_says_so(tiny: SimpleNamespace, tmp_path: Path) -> None:
-    for family in ("speecht5", "bark", "csm", "dia"):
+    for family in set(SHORT) - {"vits", "fastspeech2"}:
         [speech] = opened(tiny, tmp_path, family).generate("hello", seed=1, **SHORT[family])
         assert speech.info["finish_reason"] in ("length", "end")
         assert speech.duration <= SHORT[family]["max_seconds"] + 0.02
@@ -273,6 +380,8 @@ def test_folders_that_lack_a_part_say_which(tiny: SimpleNamespace, tmp_path: Pat
         ("speecht5", "vocoder", "SpeechT5HifiGan"),
         ("speecht5", "voices.safetensors", "speakers' embeddings"),
         ("dia", "audio_tokenizer", "DacModel"),
+        ("pocket_tts", "audio_tokenizer", "PocketTTSAudioTokenizerModel"),
+        ("higgs_audio", "audio_tokenizer", "HiggsAudioV2TokenizerModel"),
     ):
         folder = getattr(tiny, family)(tmp_path / f"{family}-{part}")
         (shutil.rmtree if (folder / part).is_dir() else Path.unlink)(folder / part)
