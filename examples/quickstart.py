@@ -1,4 +1,4 @@
-"""The whole way in two minutes, offline: generate, stream, replay, fine-tune on a real text; pictures; speech.
+"""The whole way in two minutes, offline: generate, stream, replay, fine-tune on a real text; pictures; speech; a film.
 
     python examples/quickstart.py [FOLDER]
 
@@ -20,6 +20,7 @@ from aigc_sdk import media
 
 PROMPT = "The king said unto them,"
 SPOKEN = "In 2026, a small voice costs $0.00, and speaks at once."
+FILMED = "a 3 moving left and a 7 moving up"
 SECONDS = 60  # of fine-tuning
 LINE_END = "\r" if sys.stdout.isatty() else "\n"
 
@@ -66,6 +67,10 @@ def main(folder: Path) -> None:
     say("7. Speak")
     [speech] = aigc_sdk.load("tts").generate(SPOKEN, seed=0)
     print(f"{speech.save(folder / 'speech.wav')}: {speech.duration:.1f} s, {speech.info['normalized']}")
+
+    say("8. Film")
+    [film] = aigc_sdk.load("video").generate(FILMED, seed=0, num_frames=48)
+    print(f"{film.save(folder / 'film.gif')}: {FILMED}, {film.duration:.0f} s; {film.sheet(columns=12, scale=2).save(folder / 'film.png')}")
 
     page = folder / "index.html"
     page.write_text(show(before, after, bits_before, bits_after, curve, again), encoding="utf-8")
@@ -140,7 +145,9 @@ def show(
 <h2>A three from the VAE: along each row one number of its latent goes from -3 to 3</h2>
 <img src="traversal.png" alt="six rows of threes that change from left to right">
 <h2>Spoken by the default voice</h2>
-<p>{html.escape(SPOKEN)}</p><audio controls src="speech.wav"></audio></html>
+<p>{html.escape(SPOKEN)}</p><audio controls src="speech.wav"></audio>
+<h2>{html.escape(FILMED)}</h2>
+<img src="film.gif" width="256" style="image-rendering:pixelated" alt="two handwritten digits that move"></html>
 """
 
 
