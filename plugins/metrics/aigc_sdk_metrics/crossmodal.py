@@ -59,6 +59,12 @@ class SceneBatch(Batch):
             None if references is None else [spoken(each, f"references[{i}]") for i, each in enumerate(references)],
         )
 
+    def sounds(self) -> list[Audio | None]:
+        """Each sample's sound: its reference's, or else a film's own."""
+        own = [each.sound if isinstance(each, Video) else None for each in self.samples]
+        given = [each.sound for each in self.references or ()] or [None] * len(own)
+        return [theirs or ours for theirs, ours in zip(given, own, strict=True)]
+
     def need(self, who: str, field: str, what: str) -> None:
         """Refuse references without a text, or without a sound."""
         for index, each in enumerate(self.references or ()):
@@ -119,15 +125,23 @@ class FilmAndSound(Summed):
     """Compares films with their sounds."""
 
     batch = SceneBatch
-    needs_references = True
 
     def check(self, batch: Any) -> None:
         """Refuse pictures, and films without a sound."""
         super().check(batch)
-        batch.need(self.name, "sound", "the film's sound, an Audio")
-        for index, each in enumerate(batch.samples):
+        for index, (each, sound) in enumerate(zip(batch.samples, batch.sounds(), strict=True)):
             if not isinstance(each, Video):
                 raise DataError(f"samples[{index}] is a picture; {self.name} judges films", field="samples")
+            if sound is None and batch.references is not None:
+                raise DataError(
+                    f"references[{index}] has no sound; {self.name} needs the film's sound, an Audio",
+                    field="references",
+                )
+            if sound is None:
+                raise DataError(
+                    f"samples[{index}] has no sound; {self.name} needs one: pass references, an Audio for each film",
+                    field="samples",
+                )
 
 
 class DurationGap(FilmAndSound):
@@ -138,8 +152,8 @@ class DurationGap(FilmAndSound):
 
     def measure(self, batch: Any) -> Array:
         """[seconds, 1]."""
-        pairs = zip(batch.samples, batch.references, strict=True)
-        return np.array([[abs(film.duration - its.sound.duration), 1.0] for film, its in pairs])
+        pairs = zip(batch.samples, batch.sounds(), strict=True)
+        return np.array([[abs(film.duration - sound.duration), 1.0] for film, sound in pairs])
 
     def figures(self) -> dict[str, Figure]:
         """In seconds."""
@@ -191,11 +205,12 @@ class Synchrony(FilmAndSound):
             "sync_correlation": Figure(partial(ratio, above=2), f"correlation at the best offset: {how}", True, needs),
         }
 
-    def _offsets(self, batch: Batch) -> list[Offset | None]:
-        pairs = zip(batch.samples, batch.references or (), strict=True)
-        return batch.once(
-            ("sync", self.longest), lambda: [offset(film, its.sound, self.longest) for film, its in pairs]
+    def _offsets(self, batch: Any) -> list[Offset | None]:
+        pairs = zip(batch.samples, batch.sounds(), strict=True)
+        found: list[Offset | None] = batch.once(
+            ("sync", self.longest), lambda: [offset(film, sound, self.longest) for film, sound in pairs]
         )
+        return found
 
 
 class CrossModalMetrics(MetricsEvaluator):
@@ -205,7 +220,8 @@ class CrossModalMetrics(MetricsEvaluator):
         report = judge.evaluate(pictures, captions, clip="models/clip-vit-base-patch32")
         report = judge.evaluate(films, sounds, metrics=("duration_gap", "sync"))
 
-    references: for each sample its caption, a text; its sound, an Audio; or a pair of both. clip: a CLIP of your own,
+    references: for each sample its caption, a text; its sound, an Audio; or a pair of both. A film's own sound is taken
+    where no other is given. clip: a CLIP of your own,
     instead of the option of this name.
     """
 

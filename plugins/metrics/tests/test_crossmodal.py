@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,13 @@ class TestSynchrony:
         with pytest.raises(DataError, match="stand out"):
             CrossModalMetrics().evaluate([still], [sound], metrics=("sync",))
 
+    def test_a_films_own_sound_is_taken_where_no_other_is_given(self) -> None:
+        film, sound = claps(2)
+        own = replace(film, sound=sound)
+        options = {"metrics": ("sync", "duration_gap")}
+        expected = CrossModalMetrics().evaluate([film], [sound], **options)
+        assert CrossModalMetrics().evaluate([own], **options).rows == expected.rows
+
     def test_the_gap_is_the_difference_of_the_lengths(self) -> None:
         film = claps(frames=50)[0]  # two seconds
         sounds = [Audio(np.full((1, round(s * RATE)), 0.1, np.float32), sample_rate=RATE) for s in (1.5, 2.1)]
@@ -232,6 +240,7 @@ BAD: list[tuple[str, list[Any], list[Any] | None, dict[str, Any], str, str]] = [
     ("a film of few frames", [Video(FILM.frames[:7], fps=5)], [SOUND], {"metrics": ("sync",)}, "samples", "needs 8"),
     ("no captions", [picture()], None, {}, "references", "pass references="),
     ("a sound for a caption", [picture()], [SOUND], {}, "references", "has no text"),
+    ("a film without a sound", [FILM], None, {"metrics": ("duration_gap",)}, "samples", "pass references"),
     ("a caption for a sound", [FILM], ["clap"], {"metrics": ("duration_gap",)}, "references", "has no sound"),
     ("an empty caption", [picture()], [" "], {}, "references", "empty caption"),
     ("a number for a caption", [picture()], [7], {}, "references", "pair"),
