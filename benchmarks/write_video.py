@@ -1,8 +1,8 @@
-"""Writing MP4 beside imageio-ffmpeg, both by x264 at the same settings: speed, and the memory that a long clip takes.
+"""Writing MP4 beside imageio-ffmpeg where that is installed, both by x264 at the same settings: speed, and memory of long clips.
 
     python benchmarks/write_video.py [--quick] [--minutes 10]
 
-It needs `pip install imageio-ffmpeg`, whose wheel brings its own ffmpeg. Each write is a process of its own, so that its
+The wheel of imageio-ffmpeg (68 MB) brings its own ffmpeg. Each write is a process of its own, so that its
 peak of memory is its own; the frames are made as they are written, and the time to make them alone is taken off. Ours uses
 one thread, so that the bytes are always the same; the peer is measured with one and with as many as it likes to take. Its
 ffmpeg is a second process: its seconds of CPU count, and its memory is shown apart.
@@ -11,6 +11,7 @@ ffmpeg is a second process: its seconds of CPU count, and its memory is shown ap
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import resource
@@ -27,7 +28,8 @@ import numpy as np
 from machine import processor
 from numpy.typing import NDArray
 
-WRITERS = ("ours", "peer, 1 thread", "peer, its threads")
+ALL = ("ours", "peer, 1 thread", "peer, its threads")
+WRITERS = ALL if importlib.util.find_spec("imageio_ffmpeg") else ALL[:1]
 SETTINGS = ("-crf", "18", "-preset", "medium", "-x264-params", "mbtree=0")
 
 
@@ -43,7 +45,7 @@ def frames(count: int, height: int, width: int) -> Iterator[NDArray[np.uint8]]:
 
 
 def write(writer: str, path: str, count: int, height: int, width: int) -> None:
-    """Write the clip by one of WRITERS."""
+    """Write the clip by one of ALL."""
     if writer == "ours":
         from aigc_sdk import media
 
@@ -51,7 +53,7 @@ def write(writer: str, path: str, count: int, height: int, width: int) -> None:
         return
     import imageio_ffmpeg
 
-    threads = ("-threads", "1") if writer == WRITERS[1] else ()
+    threads = ("-threads", "1") if writer == ALL[1] else ()
     film = imageio_ffmpeg.write_frames(
         path,
         (width, height),

@@ -70,7 +70,8 @@ def main(folder: Path) -> None:
 
     say("8. Film")
     [film] = aigc_sdk.load("video").generate(FILMED, seed=0, num_frames=48)
-    print(f"{film.save(folder / 'film.gif')}: {FILMED}, {film.duration:.0f} s; {film.sheet(columns=12, scale=2).save(folder / 'film.png')}")
+    film.sheet(columns=12, scale=2).save(folder / "film.png")
+    print(f"{film.save(folder / 'film.gif')}: {film.duration:.0f} s, {FILMED}; its frames are in film.png")
 
     page = folder / "index.html"
     page.write_text(show(before, after, bits_before, bits_after, curve, again), encoding="utf-8")
