@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from aigc_sdk import folder, runtime
 from aigc_sdk.adapters.beside import Adaptable, opened_base
 from aigc_sdk.adapters.files import is_adapter
+from aigc_sdk.adapters.manager import Names
 from aigc_sdk.errors import MismatchedFolder, printable
 from aigc_sdk.protocols import Device, DType, Source
 from aigc_sdk.weights import load_tokenizer, quiet
@@ -27,6 +28,8 @@ class Adapted(Adaptable):
     """An encoder with a head or without, its tokenizer, and its adapters."""
 
     backend = "bert"
+    own_head: bool = True
+    """Whether the model answers without an adapter; not where only its adapters have learnt the labels."""
 
     @classmethod
     def _open(cls, source: Source, default: Path, device: Device, dtype: DType, revision: str | None) -> Self:
@@ -41,6 +44,7 @@ class Adapted(Adaptable):
         shipped = base.path in (folders.DEFAULT, folders.JUDGE)
         model = cls(network, tokenizer, device=place, dtype=dtype, source="" if shipped else base.source)
         if base is not opened:
+            model.own_head = head_of(network) in ("masked", None) or folders.task_in(base) == Task.of_network(network)
             model.use_adapter(model.add_adapter(opened))
         return model
 
@@ -60,7 +64,8 @@ class Adapted(Adaptable):
 
     def _write_beside(self, path: Path) -> None:
         """The configuration, which says the adapter's labels."""
-        with quiet(), _architecture(self.network):
+        # transformers names a network's class in its configuration only when it writes the weights too.
+        with quiet(), told(self.network.config, architectures=[type(self.network).__name__]):
             self.network.config.save_pretrained(path)
 
 
@@ -74,18 +79,22 @@ def _beside(opened: folder.Folder, base: folder.Folder) -> PreTrainedModel:
     task = folders.task_in(opened) if opened.has("config.json") else None
     if task is None:
         return folders.load_whole(base)
-    network = folders.load_head(base, task, 0)
-    folders.take_temperature(network, opened.config())
-    return network
+    return folders.load_head(base, task, 0)
 
 
 @contextmanager
-def _architecture(network: PreTrainedModel) -> Iterator[None]:
-    """transformers names a network's class in its configuration only when it writes the weights too."""
-    config: Any = network.config
-    before = config.architectures
-    config.architectures = [type(network).__name__]
+def told(config: Any, **values: Any) -> Iterator[None]:
+    """For as long as the block lasts, a configuration says this too."""
+    before = dict(vars(config))
+    vars(config).update(values)
     try:
         yield
     finally:
-        config.architectures = before
+        for name in values:
+            vars(config).pop(name)
+        vars(config).update({name: before[name] for name in values if name in before})
+
+
+def for_each(names: Names, count: int) -> tuple[str | None, ...]:
+    """The adapter of each of `count` texts."""
+    return (names,) * count if names is None or isinstance(names, str) else tuple(names)

@@ -43,26 +43,29 @@ def encode(
     tokenizer: PreTrainedTokenizerFast,
     texts: Sequence[str],
     pairs: Sequence[str | None],
-    context: int,
+    context: int | Sequence[int],
     too_long: TooLong = "refuse",
     name: str = "texts",
 ) -> list[Encoded]:
     """Rows of at most `context` tokens, in the order of the texts; "split" makes several of a text that is too long.
 
+    context: of all texts, or of each.
+
     Windows overlap by a quarter. Of a pair the longer text is cut, and for windows the second.
     Raises ContextOverflow for a text that does not fit, where it is to be refused.
     """
     inputs: list[Any] = [text if pair is None else (text, pair) for text, pair in zip(texts, pairs, strict=True)]
+    rooms = [context] * len(inputs) if isinstance(context, int) else context
     with _truncating:
         backend = tokenizer.backend_tokenizer
         backend.no_padding()
         backend.no_truncation()
         found = list(backend.encode_batch(inputs))
-        long = [index for index, each in enumerate(found) if len(each.ids) > context]
+        long = [index for index, (each, room) in enumerate(zip(found, rooms, strict=True)) if len(each.ids) > room]
         if long and too_long == "refuse":
-            raise _overflow(len(found[long[0]].ids), context, f"{name}[{long[0]}]", name)
+            raise _overflow(len(found[long[0]].ids), rooms[long[0]], f"{name}[{long[0]}]", name)
         for index in long:
-            found[index] = _cut(backend, inputs[index], context, too_long, f"{name}[{index}]", name)
+            found[index] = _cut(backend, inputs[index], rooms[index], too_long, f"{name}[{index}]", name)
         backend.no_truncation()
     rows = []
     for index, encoding in enumerate(found):

@@ -98,16 +98,10 @@ def task_in(opened: Folder) -> Task | None:
     return Task.of_head(head, known, config.get("problem_type"))
 
 
-def temperature_of(network: PreTrainedModel) -> float:
+def temperature_of(config: Mapping[str, Any]) -> float:
     """What logits are divided by, so that probabilities mean what they say; 1 where none was fitted."""
-    found = getattr(network.config, TEMPERATURE, None)
+    found = config.get(TEMPERATURE)
     return float(found) if isinstance(found, int | float) and 0 < found < math.inf else 1.0
-
-
-def take_temperature(network: PreTrainedModel, config: Mapping[str, Any]) -> None:
-    """Give a network the temperature that a configuration names, if it does."""
-    if TEMPERATURE in config:
-        setattr(network.config, TEMPERATURE, config[TEMPERATURE])
 
 
 def _prefix(opened: Folder) -> str:

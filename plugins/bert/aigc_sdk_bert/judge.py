@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
 import torch
 from pydantic import Field
 
+from aigc_sdk import folder, runtime
+from aigc_sdk.adapters import Adapters
 from aigc_sdk.adapters.layers import without_hooks
+from aigc_sdk.adapters.manager import Names
 from aigc_sdk.artifacts import Text
-from aigc_sdk.errors import DataError, MismatchedFolder, OptionError
+from aigc_sdk.errors import DataError, MismatchedFolder, OptionError, printable
 from aigc_sdk.protocols import (
     Device,
     DType,
@@ -28,9 +32,9 @@ from aigc_sdk.protocols import (
 )
 
 from . import scoring
-from .adapted import Adapted
+from .adapted import Adapted, for_each, told
 from .data import Example, checked_text, examples
-from .encode import Encoded, TooLong, encode
+from .encode import Encoded, TooLong, context_of, encode
 from .folders import JUDGE, TEMPERATURE, temperature_of
 from .heads import head_of, logits
 from .packed import BUDGET, Packed, batches, hidden
@@ -53,6 +57,10 @@ class Judging(Options):
         description="of a text that the model cannot read at once: refuse it, truncate it, or split it into windows",
     )
     int8: bool = Field(False, description="compute linear layers in 8-bit integers, on a CPU")
+    adapter: str | Annotated[tuple[str | None, ...], Field(strict=False)] | None = Field(
+        None,
+        description="the adapter to judge with, or one per sample (None: the model alone); None: the one in use",
+    )
     threshold: float = Field(0.5, gt=0, lt=1, description="probability from which one of several labels is given")
     bootstrap: int = Field(1000, ge=0, le=100_000, description="resamplings of the samples for the intervals; 0: none")
     seed: int = Field(0, ge=0, lt=2**63, description="seed of the resamplings")
@@ -79,6 +87,7 @@ class Judge(Adapted, Evaluator):
             message = "a masked language model judges nothing yet; teach it to: aigc_sdk.trainer('bert', source)"
             raise MismatchedFolder(message)
         self._int8: tuple[str, PreTrainedModel] | None = None
+        self._temperatures: dict[str, float] = {}  # of adapters, each of which has a head of its own
 
     @classmethod
     def open(
@@ -97,12 +106,36 @@ class Judge(Adapted, Evaluator):
 
     @property
     def temperature(self) -> float:
-        """What logits are divided by, so that probabilities mean what they say (Guo et al. 2017); 1 where none was fitted."""
-        return temperature_of(self.network)
+        """What logits are divided by, so that probabilities mean what they say (Guo et al. 2017); 1 where none was fitted.
+
+        An adapter has its own; this is that of the adapter in use.
+        """
+        return self._temperature(self.adapter)
 
     @temperature.setter
     def temperature(self, value: float) -> None:
-        setattr(self.network.config, TEMPERATURE, value)
+        if self.adapter is None:
+            setattr(self.network.config, TEMPERATURE, value)
+        else:
+            self._temperatures[self.adapter] = value
+
+    def add_adapter(self, source: str | Path | folder.Folder, name: str | None = None) -> str:
+        opened = source if isinstance(source, folder.Folder) else folder.read(source, backend=self.backend)
+        name = super().add_adapter(opened, name)
+        if opened.has("config.json"):
+            self._temperatures[name] = temperature_of(opened.config())
+        return name
+
+    def remove_adapter(self, name: str) -> None:
+        super().remove_adapter(name)
+        self._temperatures.pop(name, None)
+
+    def merge_adapter(self, name: str | None = None) -> None:
+        name = self.adapter if name is None else name
+        super().merge_adapter(name)
+        if name in self._temperatures:
+            setattr(self.network.config, TEMPERATURE, self._temperatures.pop(name))
+        self.own_head = True
 
     def predict(
         self,
@@ -111,14 +144,18 @@ class Judge(Adapted, Evaluator):
         *,
         too_long: TooLong = "refuse",
         int8: bool = False,
+        adapter: Names = None,
     ) -> Any:
         """What the judge says of each text; the same alone and in any batch.
+
+        adapter: the one to judge with, or a list of one for each text, None in it being the model alone; None: the one in
+        use. Each answers with the head that it was trained with, and by its own temperature.
 
         classification and multi-label: probabilities, float64, (texts, labels). regression: numbers, float64, (texts,).
         tokens: a list of spans for each text. questions: an Answer for each question, out of its context in `pairs`.
         """
         given, seconds = self._checked(texts, pairs)
-        return self._predict(given, seconds, too_long, int8)
+        return self._predict(given, seconds, self.adapters_for(adapter, len(given)), too_long, int8)
 
     def embed(self, texts: Iterable[str], *, too_long: TooLong = "refuse") -> NDArray[np.float32]:
         """The mean of each text's last hidden states, of length 1: float32, (texts, width)."""
@@ -130,15 +167,19 @@ class Judge(Adapted, Evaluator):
         options: Judging = exam.options
         texts = [_text(sample, index) for index, sample in enumerate(exam.samples)]
         given, seconds = self._checked(texts, options.pairs, "samples")
+        adapters = self.adapters_for(options.adapter, len(given))
         truths = None if exam.references is None else self._truths(given, seconds, exam.references)
-        found = self._predict(given, seconds, options.too_long, options.int8, exam.on_step)
+        found = self._predict(given, seconds, adapters, options.too_long, options.int8, exam.on_step)
         rows = [self._row(each, options) for each in found]
+        protocol = self._protocol(options, adapters)
+        if isinstance(options.adapter, tuple):
+            rows = [{**row, "adapter": name} for row, name in zip(rows, adapters, strict=True)]
         if truths is None:
-            return Report(self._confidence(rows, options), rows)
+            return Report(self._confidence(rows, protocol), rows)
         for row, truth in zip(rows, truths, strict=True):
             row["expected"] = _plain(truth.target, truth)
         figures = self._figures(found, truths, options)
-        scores, parts = scoring.scored(figures, self._protocol(options), times=options.bootstrap, seed=options.seed)
+        scores, parts = scoring.scored(figures, protocol, times=options.bootstrap, seed=options.seed)
         finite = {name: score for name, score in scores.items() if math.isfinite(score.value)}
         return Report(finite, rows, {name: each for name, each in parts.items() if name in finite})
 
@@ -171,33 +212,65 @@ class Judge(Adapted, Evaluator):
         self,
         texts: list[str],
         pairs: list[str | None],
+        adapters: Sequence[str | None],
         too_long: TooLong,
         int8: bool,
         on_step: Callable[[Step], None] = ignore,
     ) -> Any:
-        rows = encode(self.tokenizer, texts, pairs, self.context, too_long)
-        found = run(self._network(int8), rows, on_step)
-        kind = self.task.kind
+        network = self._network(int8, adapters)
+        contexts = [context_of(self.network) - self.adapters.tokens(each) for each in adapters]
+        rows = encode(self.tokenizer, texts, pairs, contexts, too_long)
+        found = run(network, rows, on_step, adapters=[adapters[row.example] for row in rows])
+        kind, temperatures = self.task.kind, [self._temperature(each) for each in adapters]
         if kind == "tokens":
-            return spans_of(self.task, texts, rows, found, self.temperature)
+            return spans_of(self.task, texts, rows, found, temperatures)
         if kind == "questions":
             return best_answer([str(pair) for pair in pairs], rows, found)
         joined = averaged(np.stack(found), rows, len(texts)) if found else np.zeros((0, max(1, len(self.labels))))
         if kind == "regression":
             return joined[:, 0]
-        return probabilities(self.task, joined / self.temperature)
+        return probabilities(self.task, joined / np.array(temperatures)[:, None])
 
-    def _network(self, int8: bool) -> PreTrainedModel:
+    def adapters_for(self, given: Names, count: int) -> tuple[str | None, ...]:
+        """The adapter of each of `count` texts. Raises OptionError."""
+        listed = given if isinstance(given, list | tuple) else (given,)
+        if not all(each is None or isinstance(each, str) for each in listed):
+            raise OptionError(f"adapter={given!r}: give a name, None, or a list of them, one per text", field="adapter")
+        names = for_each(self.adapters.current if given is None else given, count)
+        if len(names) != count:
+            message = f"adapter: {len(names)} names for {count} texts; give one for all, or one each"
+            raise OptionError(message, field="adapter")
+        for index, name in enumerate(names):
+            if name is not None:
+                self.adapters[name]
+            elif not self.own_head:
+                known = ", ".join(map(printable, self.adapters))
+                message = (
+                    f"adapter is None for text {index}, and the model alone has not learnt {self.task.kind} with these "
+                    f"labels: only its adapters have; name one. Adapters: {known}"
+                )
+                raise OptionError(message, field="adapter")
+        return names
+
+    def _temperature(self, adapter: str | None) -> float:
+        own = temperature_of(vars(self.network.config))
+        return own if adapter is None else self._temperatures.get(adapter, own)
+
+    def _write_beside(self, path: Path) -> None:
+        with told(self.network.config, **{TEMPERATURE: self.temperature}):
+            super()._write_beside(path)
+
+    def _network(self, int8: bool, adapters: Sequence[str | None]) -> PreTrainedModel:
         if not int8:
             return self.network
         if not self.device.startswith("cpu") or self.dtype != "float32":
             message = f"int8=True computes on a CPU from float32 weights; this judge is {self.dtype} on {self.device}"
             raise OptionError(message, field="int8")
-        if self.adapter is not None:
+        if any(each is not None for each in adapters):
             raise OptionError(
                 "int8=True is without adapters; call merge_adapter() first, or use_adapter(None)", field="int8"
             )
-        mark = self.fingerprint()
+        mark = runtime.fingerprint(self.network)
         if self._int8 is None or self._int8[0] != mark:
             self._int8 = (mark, quantised(self.network))
         return self._int8[1]
@@ -249,39 +322,69 @@ class Judge(Adapted, Evaluator):
         best = int(found.argmax())
         return {"label": self.labels[best], "confidence": float(found[best]), "probabilities": chances}
 
-    def _confidence(self, rows: Sequence[Mapping[str, Any]], options: Judging) -> dict[str, Score]:
+    def _confidence(self, rows: Sequence[Mapping[str, Any]], protocol: str) -> dict[str, Score]:
         """Without references: how sure the judge is, or what it says on average."""
-        protocol = f"mean over samples, of no references; {self._protocol(options)}"
+        protocol = f"mean over samples, of no references; {protocol}"
         if self.task.kind == "regression":
             values, name = [row["value"] for row in rows], "value"
         else:
             values, name = [_sureness(row) for row in rows], "confidence"
         return {name: Score(float(np.mean(values)), len(values), protocol, higher_is_better=True)}
 
-    def _protocol(self, options: Judging) -> str:
+    def _protocol(self, options: Judging, adapters: Sequence[str | None]) -> str:
         name = self.source or "the default judge"
-        parts = [f"{self.task.kind} by {name} ({self.fingerprint()[:12]})", self.dtype]
-        parts += ["int8"] * options.int8 + [f"temperature {self.temperature:.4g}"] * (self.temperature != 1)
-        return ", ".join([*parts, f"texts too long: {options.too_long}"])
+        parts = [f"{self.task.kind} by {name} ({runtime.fingerprint(self.network)[:12]})", self.dtype]
+        parts += ["int8"] * options.int8 + self._described(list(dict.fromkeys(adapters)))
+        return ", ".join([*filter(None, parts), f"texts too long: {options.too_long}"])
+
+    def _described(self, adapters: Sequence[str | None]) -> list[str]:
+        """Adapters with their temperatures, as a protocol names them."""
+        heats = [self._temperature(each) for each in adapters]
+        told = [f"temperature {heat:.4g}" if heat != 1 else "" for heat in heats]
+        if set(adapters) == {None}:
+            return told
+        marks = ["" if each is None else self.adapters.fingerprint(each)[:12] for each in adapters]
+        names = ["no adapter" if each is None else f"adapter {printable(each)}" for each in adapters]
+        details = [", ".join(filter(None, pair)) for pair in zip(marks, told, strict=True)]
+        return [f"{name} ({more})" if more else name for name, more in zip(names, details, strict=True)]
 
 
 @torch.inference_mode()
 def run(
-    network: PreTrainedModel, rows: Sequence[Encoded], on_step: Callable[[Step], None] = ignore, budget: int = BUDGET
+    network: PreTrainedModel,
+    rows: Sequence[Encoded],
+    on_step: Callable[[Step], None] = ignore,
+    budget: int = BUDGET,
+    adapters: Sequence[str | None] | None = None,
 ) -> list[NDArray[np.float64]]:
-    """What the head says of each row, without dropout: float64, of one row each; see `heads.logits`."""
+    """What the head says of each row, without dropout: float64, of one row each; see `heads.logits`.
+
+    adapters: of each row; None: those in use.
+    """
     network.train(False)
+    manager = Adapters.of(network)
+    names = for_each(manager.current if adapters is None else adapters, len(rows))
     found: list[NDArray[np.float64]] = [np.zeros(0)] * len(rows)
     device, done = network.device, 0
-    for some in batches([len(row) for row in rows], budget):
+    for some in _together(rows, [manager.tokens(each) for each in names], budget):
         packed = Packed.of([rows[index].row for index in some], device)
-        said = logits(network, packed).double().cpu()
+        used = dict.fromkeys(names[index] for index in some)
+        with manager.using(next(iter(used)) if len(used) == 1 else [names[index] for index in some]):
+            said = logits(network, packed).double().cpu()
         per_row = said if head_of(network) == "sequence" else torch.split(said, list(packed.lengths))
         for index, each in zip(some, per_row, strict=True):
             found[index] = each.numpy()
         done += len(some)
         on_step(Step(done, len(rows)))
     return found
+
+
+def _together(rows: Sequence[Encoded], virtual: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Which rows to run together: those before which as many virtual tokens come, which no other row then has room for."""
+    for count in dict.fromkeys(virtual):
+        alike = [index for index, each in enumerate(virtual) if each == count]
+        for some in batches([len(rows[index]) for index in alike], budget):
+            yield [alike[place] for place in some]
 
 
 @torch.inference_mode()

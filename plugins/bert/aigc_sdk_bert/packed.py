@@ -10,6 +10,7 @@ own forward pass, padded to the longest row of the batch; the results are the sa
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -120,9 +121,19 @@ def hidden(network: PreTrainedModel, packed: Packed, words: torch.Tensor | None 
     if kind == "modernbert":  # asks for a mask of all tokens by all tokens, unless one is given
         inputs["attention_mask"] = {"full_attention": None, "sliding_attention": None}
     first = int(network.config.pad_token_id) + 1 if kind in OFFSET else 0
+    manager = network.__dict__.get("aigc_adapters")
+    if manager is not None and isinstance(manager.current, tuple) and getattr(body, "pooler", None) is not None:
+        body = _without_pooler(body)
     with each_token(network, packed):
         found = body(**inputs, position_ids=(packed.positions + first)[None], lengths=packed.lengths)
     return found.last_hidden_state[0]  # type: ignore[no-any-return]
+
+
+def _without_pooler(body: torch.nn.Module) -> Any:
+    """The same encoder, which calls no pooler: it would read one token of all rows, where adapters are named for each."""
+    found = copy.copy(body)
+    found.__dict__["_modules"] = {**body._modules, "pooler": None}
+    return found
 
 
 @contextmanager

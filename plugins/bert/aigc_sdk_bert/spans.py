@@ -38,12 +38,16 @@ class Answer(NamedTuple):
 
 
 def spans_of(
-    task: Task, texts: Sequence[str], rows: Sequence[Encoded], said: Sequence[NDArray[np.float64]], temperature: float
+    task: Task,
+    texts: Sequence[str],
+    rows: Sequence[Encoded],
+    said: Sequence[NDArray[np.float64]],
+    temperatures: Sequence[float],
 ) -> list[list[Found]]:
-    """The labelled spans of each text. said: (tokens, tags) of each row."""
+    """The labelled spans of each text. said: (tokens, tags) of each row. temperatures: of each text."""
     chances: list[dict[tuple[int, int], NDArray[np.float64]]] = [{} for _ in texts]
     for row, logits in zip(rows, said, strict=True):
-        tags = _softmax(logits / temperature)
+        tags = _softmax(logits / temperatures[row.example])
         edge = _edge(row)
         for place, (offset, part) in enumerate(zip(row.offsets, row.parts, strict=True)):
             if part is None or offset[0] == offset[1]:
@@ -67,7 +71,7 @@ def _joined(task: Task, text: str, chances: dict[tuple[int, int], NDArray[np.flo
     for start, stop in sorted(chances):
         tags = chances[start, stop][:-1]
         best = int(tags.argmax())
-        kind, label = _parted(task.labels[best])
+        kind, label = parted(task.labels[best])
         if kind and (kind == "B" or label != before):
             while start < stop - 1 and text[start].isspace():  # byte-level tokens begin with the space before them
                 start += 1
@@ -80,7 +84,7 @@ def _joined(task: Task, text: str, chances: dict[tuple[int, int], NDArray[np.flo
     return found
 
 
-def _parted(tag: str) -> tuple[str, str]:
+def parted(tag: str) -> tuple[str, str]:
     """B or I, and the label; a tag without either goes on; nothing for "O"."""
     if tag == "O":
         return "", ""

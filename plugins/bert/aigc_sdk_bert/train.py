@@ -124,6 +124,7 @@ class BERTTrainer(TorchTrainer[Judge | BERT]):
         network.to(device=device, dtype=torch.float32)
         made: Any = BERT if start.task == "masked" else Judge
         model = made(network, tokenizer, device=device, source="" if default else opened.source)
+        model.own_head = start.adapter is None or start.task == "masked" or known == task
         return cls(model, start, learns_labels=not keeps and _learns_labels(start))
 
     @classmethod

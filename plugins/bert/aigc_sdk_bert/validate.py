@@ -62,7 +62,7 @@ def _figures(
     wanted = [each.target for each in ready.found]
     if task.kind == "tokens":
         texts = [each.text for each in ready.found]
-        spans = spans_of(task, texts, ready.rows, said, 1.0)
+        spans = spans_of(task, texts, ready.rows, said, [1.0] * len(texts))
         return scoring.entities([[(x.label, x.start, x.end) for x in each] for each in spans], wanted), None
     if task.kind == "questions":
         contexts = [str(each.pair) for each in ready.found]

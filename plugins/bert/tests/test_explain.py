@@ -9,16 +9,18 @@ import pytest
 import torch
 from transformers import (
     BertConfig,
+    BertForQuestionAnswering,
     BertForSequenceClassification,
     BertForTokenClassification,
     ElectraConfig,
     ElectraForSequenceClassification,
 )
 
-from aigc_sdk.errors import ContextOverflow, DataError, NotOffered, OptionError
+from aigc_sdk.errors import ContextOverflow, DataError, OptionError
+from aigc_sdk_bert.encode import encode
 from aigc_sdk_bert.explain import explain
 from aigc_sdk_bert.folders import learn_tokenizer
-from aigc_sdk_bert.judge import Judge
+from aigc_sdk_bert.judge import Judge, run
 from aigc_sdk_bert.tasks import Task
 
 WORDS = ["red", "blue", "green", "one", "two", "three", "the", "sea", "and", "a", "sky", "is", "near", "far"]
@@ -124,6 +126,81 @@ def test_what_cannot_be_explained_is_refused(call: Any, error: type[Exception], 
     assert caught.value.field == field
 
 
-def test_a_judge_of_spans_is_not_explained() -> None:
-    with pytest.raises(NotOffered, match="tokens"):
-        explain(judge("tokens", ("name",), network=BertForTokenClassification), TEXT)
+def spans() -> Judge:
+    return judge("tokens", ("colour", "place"), network=BertForTokenClassification)
+
+
+def answers() -> Judge:
+    return judge("questions", (), network=BertForQuestionAnswering)
+
+
+@pytest.mark.parametrize("at", [4, 8])
+@pytest.mark.parametrize("label", ["colour", "place", "O"])
+def test_a_label_of_one_token_is_explained_and_adds_up(label: str, at: int) -> None:
+    one = spans()
+    one.temperature = 1.5
+    found = explain(one, TEXT, label, at=at, tolerance=1e-3)
+    [row] = encode(one.tokenizer, [TEXT], [None], one.context)
+    [said] = run(one.network, [row])
+    place = next(index for index, (start, stop) in enumerate(row.offsets) if start <= at < stop)
+    chances = np.exp(said[place] / 1.5) / np.exp(said[place] / 1.5).sum()
+    chance = sum(chances[index] for index, tag in enumerate(one.task.labels) if tag.split("-")[-1] == label)
+    assert found.score == pytest.approx(log_odds(chance), abs=1e-4)
+    assert found.complete
+    assert sum(found.values) == pytest.approx(found.score - found.baseline_score, abs=1e-3)
+    assert found.target == f"log odds of {label} for {TEXT[at : at + 3]!r}"
+
+
+def test_without_a_label_that_of_the_tokens_likeliest_tag_is_explained() -> None:
+    one = spans()
+    [found] = one.predict([TEXT])
+    assert found
+    assert explain(one, TEXT, at=found[0].start).target.startswith(f"log odds of {found[0].label} for ")
+
+
+@pytest.mark.parametrize("method", ["gradients", "occlusion"])
+def test_an_answers_start_and_end_are_explained(method: Any) -> None:
+    one, context = answers(), "a blue sky and the sea"
+    found = explain(one, "is red near", pair=context, method=method, tolerance=1e-3)
+    [answer] = one.predict(["is red near"], [context])
+    [row] = encode(one.tokenizer, ["is red near"], [context], one.context)
+    [said] = run(one.network, [row])
+    assert answer.text
+    assert found.target == f"start and end logits of {answer.text!r}"
+    starts = [offset[0] if part == 1 else -1 for offset, part in zip(row.offsets, row.parts, strict=True)]
+    stops = [offset[1] if part == 1 else -1 for offset, part in zip(row.offsets, row.parts, strict=True)]
+    wanted = said[starts.index(answer.start), 0] + said[stops.index(answer.end), 1]
+    assert found.score == pytest.approx(wanted, abs=1e-4)
+    assert [found.text[slice(*each)] for each in found.offsets] == f"is red near {context}".split()
+    assert found.complete
+    if method == "gradients":
+        assert sum(found.values) == pytest.approx(found.score - found.baseline_score, abs=1e-3)
+
+
+def test_that_a_context_has_no_answer_is_explained_too() -> None:
+    one = answers()
+    with torch.no_grad():
+        one.network.qa_outputs.weight.zero_()  # type: ignore[union-attr, operator]
+        one.network.qa_outputs.bias.zero_()  # type: ignore[union-attr, operator]
+    found = explain(one, "is red near", pair="sea")
+    assert found.target == "start and end logits of no answer"
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "field"),
+    [
+        (lambda: explain(spans(), TEXT, "colour"), OptionError, "at"),
+        (lambda: explain(spans(), TEXT, "colour", at=3), OptionError, "at"),  # a space
+        (lambda: explain(spans(), TEXT, "colour", at=99), OptionError, "at"),
+        (lambda: explain(spans(), TEXT, "color", at=4), OptionError, "label"),
+        (lambda: explain(judge(), TEXT, at=4), OptionError, "at"),
+        (lambda: explain(answers(), "is red near"), DataError, "pair"),
+        (lambda: explain(answers(), "is red near", "colour", pair="sea"), OptionError, "label"),
+    ],
+)
+def test_tokens_and_questions_that_cannot_be_explained_are_refused(
+    call: Any, error: type[Exception], field: str
+) -> None:
+    with pytest.raises(error) as caught:
+        call()
+    assert caught.value.field == field
