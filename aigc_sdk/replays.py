@@ -63,7 +63,8 @@ def _check(origin: Mapping[str, Any], name: str) -> None:
     if not origin:
         raise MediaError(f"{name} carries no origin, so nobody can tell how it was made")
     if "backend" not in origin:
-        raise MediaError(f"{name} was put together from several artifacts; replay those")
+        remedy = "replay those, or the whole by what put them together, where that can"
+        raise MediaError(f"{name} was put together from several artifacts; {remedy}")
     wanted = {"backend": str, "model": Mapping, "device": str, "dtype": str, "options": Mapping, "seed": int}
     whole = all(isinstance(origin.get(key), kind) for key, kind in wanted.items()) and "prompt" in origin
     sound = whole and isinstance(origin["model"].get("source"), str) and not isinstance(origin["prompt"], list)

@@ -264,7 +264,9 @@ def test_a_cache_computes_the_same_token_by_token(make: Any, of: Method) -> None
     ids = batch(rows=3, padded=False)["input_ids"]
     adapters.use(["own", None, "other"])
     whole, cache = logits(network, input_ids=ids), DynamicCache(config=network.config)
-    name = "cache" if "cache" in signature(network.forward).parameters else "past_key_values"  # before transformers 5.24
+    name = (
+        "cache" if "cache" in signature(network.forward).parameters else "past_key_values"
+    )  # before transformers 5.24
     found = [logits(network, input_ids=part, use_cache=True, **{name: cache}) for part in ids.split([4, 1, 1, 3], 1)]
     assert torch.allclose(torch.cat(found, 1), whole, atol=1e-5)
 

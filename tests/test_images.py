@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from aigc_sdk import Image, media
 from aigc_sdk.errors import DataError, DiskError, InputError, MediaError, MissingDependency, OptionError
 from aigc_sdk.training import Augmentation, Pictures, augmented, pictures, to_images, to_tensor
-from aigc_sdk.training.driver import data_digest
+from aigc_sdk.training.digest import data_digest
 
 
 def colours(n: int = 4, height: int = 6, width: int = 5) -> NDArray[np.uint8]:

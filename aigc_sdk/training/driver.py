@@ -6,7 +6,6 @@ runs/mine/  run.json (what the run is), log.jsonl, checkpoint-000500/, best/, mo
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
@@ -33,6 +32,7 @@ from aigc_sdk.protocols import Fit, Report, Score, Step, Trainer
 from aigc_sdk.runtime import LentState
 
 from . import checkpoint, processes, report
+from .digest import data_digest, prepared_fingerprint
 
 LOG = "log.jsonl"
 BEST = "best"
@@ -375,57 +375,10 @@ def describe(trainer: Trainer[Any], data: Any, fit: Fit) -> dict[str, Any]:
         "max_steps": fit.max_steps,
         "options": fit.options.model_dump(mode="json"),
         "data": data_digest(data),
+        "prepared": prepared_fingerprint(data),
         "torch": None if torch is None else str(torch.__version__),
         "processes": f"{processes.world()}, sharded" if processes.sharded() else processes.world(),
     }
-
-
-def data_digest(data: Any) -> str | None:
-    """A sha256 over the data, or None for what cannot be read twice, such as an iterator."""
-    digest = hashlib.sha256()
-    return digest.hexdigest() if _feed(digest, _listed(data)) else None
-
-
-def _listed(data: Any) -> Any:
-    """For a folder the names and sizes of its files, whose content it would take too long to read; else as it is."""
-    if not isinstance(data, str | Path) or not os.path.isdir(data):
-        return data
-    files = [Path(root, each) for root, _, names in os.walk(data) for each in names]
-    return sorted([str(each.relative_to(data)), each.lstat().st_size] for each in files)
-
-
-def _feed(digest: Any, data: Any) -> bool:
-    """Whether `data` is of a kind that has a digest."""
-    if isinstance(data, str | Path):
-        path = Path(data)
-        try:
-            content = path.read_bytes() if path.is_file() else str(data).encode(errors="surrogatepass")
-        except (OSError, ValueError):
-            content = str(data).encode(errors="surrogatepass")
-        digest.update(b"s" + hashlib.sha256(content).digest())
-        return True
-    if data is None or isinstance(data, bool | int | float | bytes):
-        digest.update(repr(data).encode())
-        return True
-    if isinstance(data, Mapping):
-        return all(_feed(digest, key) and _feed(digest, each) for key, each in data.items())
-    if isinstance(data, list | tuple):
-        digest.update(f"[{len(data)}".encode())
-        return all(_feed(digest, each) for each in data)
-    if hasattr(data, "_fingerprint"):  # datasets.Dataset
-        digest.update(str(data._fingerprint).encode())
-        return True
-    if hasattr(data, "_content"):  # an Artifact
-        return _feed(digest, data._content())
-    return _feed_array(digest, data)
-
-
-def _feed_array(digest: Any, data: Any) -> bool:
-    array = data.detach().cpu().numpy() if hasattr(data, "detach") else data
-    if not (hasattr(array, "tobytes") and hasattr(array, "shape")):
-        return False
-    digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
-    return True
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

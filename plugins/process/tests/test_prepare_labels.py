@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -23,11 +24,128 @@ LABELS = [
 
 
 @pytest.mark.parametrize(
-    ("name", "format"), [("x.csv", None), ("x.jsonl", None), ("x.json", "label-studio"), ("x.json", "coco")]
+    ("name", "format"),
+    [("x.csv", None), ("x.jsonl", None), ("x.json", "label-studio"), ("x.json", "coco"), ("x.xml", None)],
 )
 def test_what_was_written_is_read_again(name: str, format: Any, tmp_path: Path) -> None:
     path = prepare.write_labels(LABELS, tmp_path / name, format=format)
     assert sorted(prepare.read_labels(path), key=repr) == sorted(LABELS, key=repr)
+
+
+BOXED = [
+    *LABELS,
+    prepare.Label("a.png", "cat", "ann", box=(1, 2.5, 30, 40.125)),
+    prepare.Label("c & d/<e>.png", "cat", "detector", confidence=0.1, made_by="model", box=(0.1, 0, 0.3, 1e-7)),
+]
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.jsonl", "x.xml"])
+def test_boxes_are_read_again_to_the_bit(name: str, tmp_path: Path) -> None:
+    found = prepare.read_labels(prepare.write_labels(BOXED, tmp_path / name))
+    assert sorted(found, key=repr) == sorted(BOXED, key=repr)
+
+
+def test_cvat_gets_tags_and_boxes_of_declared_labels(tmp_path: Path) -> None:
+    path = prepare.write_labels(BOXED, tmp_path / "x.xml", sizes={"a.png": (640, 480)})
+    root = ElementTree.parse(path).getroot()
+    assert root.findtext("version") == "1.1"
+    assert {each.findtext("name") for each in root.iter("label")} == {label.value for label in BOXED}
+    assert {each.findtext("name") for each in root.iterfind(".//attributes/attribute")} == {"by", "when", "confidence"}
+    assert [(image.get("id"), image.get("name")) for image in root.iter("image")] == [
+        ("0", "a.png"), ("1", "b.png"), ("2", "c & d/<e>.png"),
+    ]  # fmt: skip
+    assert [(image.get("width"), image.get("height")) for image in root.iter("image")][:2] == [
+        ("640", "480"),
+        (None, None),
+    ]
+    box = root.find("image/box")
+    assert box is not None
+    assert [box.get(side) for side in ("xtl", "ytl", "xbr", "ybr")] == ["1.0", "2.5", "30.0", "40.125"]
+    assert [tag.get("source") for tag in root.iter("tag")] == ["manual", "manual", "auto"]
+
+
+CVAT = """<?xml version="1.0" encoding="utf-8"?>
+<annotations><version>1.1</version>
+  <meta><task><name>t</name><labels><label><name>car</name></label></labels>
+    <owner><username>eve</username></owner><assignee><username>ann</username><email></email></assignee></task></meta>
+  <image id="0" name="a.jpg" width="640" height="480">
+    <tag label="day" source="manual"></tag>
+    <box label="car" source="auto" occluded="0" xtl="10.50" ytl="20.00" xbr="30.00" ybr="40.25" z_order="0">
+      <attribute name="colour">red</attribute>
+    </box>
+  </image>
+  <image id="1" name="b.jpg" width="640" height="480"></image>
+</annotations>
+"""
+
+
+def test_cvat_s_own_exports_are_read(tmp_path: Path) -> None:
+    (tmp_path / "x.xml").write_text(CVAT)
+    assert prepare.read_labels(tmp_path / "x.xml") == [
+        prepare.Label("a.jpg", "day", "ann"),
+        prepare.Label("a.jpg", "car", "ann", made_by="model", box=(10.5, 20.0, 30.0, 40.25)),
+    ]
+
+
+def test_what_is_said_of_boxes_is_counted_but_not_compared() -> None:
+    boxes = [prepare.Label("a", "cat", "ann", box=(0, 0, left, 9)) for left in (1, 2)]
+    assert prepare.Protocol("What is where?").faults(boxes) == []
+    for call in (lambda: prepare.agreement(boxes), lambda: list(prepare.with_labels([], boxes))):
+        with pytest.raises(DataError, match="a label of a is said of a box alone; leave out the labels with a box"):
+            call()
+
+
+BOMB = '<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;&b;&b;">]>'
+OUTSIDE = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/hostname">]>'
+IMAGE = '<annotations><image name="a.png">{}</image></annotations>'
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (BOMB + IMAGE.format('<tag label="&c;"/>'), "document type declaration"),
+        (OUTSIDE + IMAGE.format('<tag label="&b;"/>'), "document type declaration"),
+        ("<!DOCTYPE annotations SYSTEM 'http://127.0.0.1/x.dtd'><annotations/>", "document type declaration"),
+        (IMAGE.format('<tag label="&b;"/>'), "it is no XML: undefined entity"),
+        ("<a>" * 100_000, "more than 32 elements"),
+        ("<annotations>", "it is no XML: no element found"),
+        ("", "it is no XML"),
+        ("<labels/>", "the document is <labels>"),
+        ("<annotations><track/></annotations>", "CVAT for video"),
+        ('<annotations><image><tag label="x"/></image></annotations>', "<image> has no 'name'"),
+        (IMAGE.format("<tag/>"), "<tag> has no 'label'"),
+        (IMAGE.format('<tag label=""/>'), "value is ''"),
+        (IMAGE.format('<polygon label="x"/>'), "a.png holds a <polygon>"),
+        (IMAGE.format('<box label="x" rotation="9.0"/>'), "a box that is rotated"),
+        (IMAGE.format('<box label="x" xtl="1" ytl="1" xbr="3"/>'), "<box> has no 'ybr'"),
+        (IMAGE.format('<box label="x" xtl="1" ytl="much" xbr="3" ybr="4"/>'), "ytl is 'much'"),
+        (IMAGE.format('<box label="x" xtl="5" ytl="1" xbr="3" ybr="4"/>'), "box is .5.0, 1.0, 3.0, 4.0."),
+        (IMAGE.format('<box label="x" xtl="1" ytl="1" xbr="inf" ybr="4"/>'), "box is"),
+        (IMAGE.format('<tag label="x"><attribute name="confidence">7</attribute></tag>'), "confidence is 7.0"),
+        (IMAGE.format('<tag label="x"><attribute name="confidence">high</attribute></tag>'), "no cvat of labels"),
+    ],
+)  # fmt: skip
+def test_xml_that_is_none_of_cvat_s_is_refused_with_its_reason(content: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "x.xml").write_text(content)
+    with pytest.raises(DataError, match=reason) as caught:
+        prepare.read_labels(tmp_path / "x.xml")
+    assert "x.xml" in str(caught.value)
+
+
+def test_three_hundred_mutated_documents_are_read_or_refused(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        content = bytearray(CVAT.encode())
+        for place in rng.integers(0, len(content), rng.integers(1, 4)):
+            content[place] = rng.integers(0, 256)
+        del content[len(content) - rng.integers(0, 2) * rng.integers(0, 900) :]
+        (tmp_path / "x.xml").write_bytes(content)
+        try:
+            prepare.read_labels(tmp_path / "x.xml")
+        except DataError:
+            refused += 1
+    assert 100 < refused < 300
 
 
 def test_coco_captions_have_the_layout_that_its_readers_expect(tmp_path: Path) -> None:
@@ -156,6 +274,16 @@ def test_generators_caption_items() -> None:
         lambda: prepare.Label("a", "x", "ann", confidence=1.5),
         lambda: prepare.Label("a", "x", "ann", "yesterday"),
         lambda: prepare.Label("a", "x", "ann", made_by="robot"),  # type: ignore[arg-type]
+        lambda: prepare.Label("a", "x", "ann", box=(1, 2, 3)),  # type: ignore[arg-type]
+        lambda: prepare.Label("a", "x", "ann", box=(3, 2, 1, 4)),
+        lambda: prepare.Label("a", "x", "ann", box=(0, 0, math.nan, 4)),
+        lambda: prepare.write_labels(BOXED, "x.json", format="coco"),
+        lambda: prepare.write_labels(BOXED, "x.json", format="label-studio"),
+        lambda: prepare.write_labels(BOXED, "x.xml", sizes=[(640, 480)]),
+        lambda: prepare.write_labels(BOXED, "x.xml", sizes={"a.png": (640, 0)}),
+        lambda: prepare.write_labels(BOXED, "x.xml", data={}),
+        lambda: prepare.write_labels([prepare.Label("a", "\0", "ann")], "x.xml"),
+        lambda: prepare.write_labels([prepare.Label("a", "b", "\ud800")], "x.xml"),
         lambda: prepare.Protocol("Good?", ("good",)),
         lambda: prepare.Protocol("Good?", "good"),  # type: ignore[arg-type]
         lambda: prepare.cohen_kappa([], []),

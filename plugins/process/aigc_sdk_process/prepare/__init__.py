@@ -5,8 +5,10 @@
     texts.py       cleaning texts          private.py   personal data
     pictures.py, sounds.py, films.py       cleaning those
     duplicates.py  duplicates and leakage; minhash.py finds them among texts, prints.py among other media
-    splits.py      training, validation and test      cards.py     the fingerprint and the data card
-    augment.py     changed copies          labels.py    labels, their formats, and agreement
+    splits.py      training, validation and test      cards.py     the fingerprint and the data card; prepared.py takes
+                   the items with it to a trainer
+    augment.py     changed copies          labels.py     labels and agreement
+    label_files.py their formats           cvat.py       that of CVAT
 
 Steps take items and yield items, one at a time, so that they can be put together in any order:
 
@@ -33,6 +35,7 @@ from .cards import Card, card, fingerprint
 from .duplicates import Leak, Leakage, deduplicate, leakage, without_leaks
 from .films import FilmRules, clean_films, cuts, split_shots
 from .items import Drop, Item, Journal, progress
+from .label_files import read_labels, write_labels
 from .labels import (
     Agreement,
     Label,
@@ -41,11 +44,10 @@ from .labels import (
     cohen_kappa,
     fleiss_kappa,
     label_items,
-    read_labels,
     with_labels,
-    write_labels,
 )
 from .pictures import PictureRules, clean_pictures
+from .prepared import Prepared
 from .private import Found, Masked, find_private, mask_private
 from .reading import read
 from .sounds import SoundRules, clean_sounds
@@ -68,6 +70,7 @@ __all__ = [
     "Masked",
     "PictureChanges",
     "PictureRules",
+    "Prepared",
     "Protocol",
     "SoundChanges",
     "SoundRules",
