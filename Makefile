@@ -40,7 +40,7 @@ docs: $(READY) ## the option tables; the API reference and a page to listen to, 
 reference: $(READY) ## train with three seeds, and write docs/quality.md; takes about ten minutes
 	$(BIN)/python docs/quality.py
 
-bench: $(READY) ## measure beside the peers; takes about 20 minutes
+bench: $(READY) ## measure beside the peers; takes about an hour
 	for each in $(filter-out benchmarks/machine.py benchmarks/peer.py,$(wildcard benchmarks/*.py)); do echo "== $$each"; $(BIN)/python $$each || exit 1; done
 
 wheels: $(READY) ## build every wheel and install them together in a fresh environment

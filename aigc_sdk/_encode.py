@@ -1,6 +1,6 @@
 """Writing films and sounds through FFmpeg (PyAV), which sees an open file and a named format, never a path.
 
-One thread, no timestamps, no random serial numbers: the bytes are always the same.
+One thread encodes; no timestamps, no random serial numbers: the bytes are always the same.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import io
 import math
 import struct
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -181,7 +182,8 @@ def _encoded_film(stream: Any, frames: Iterable[NDArray[np.uint8]]) -> Iterator[
     from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
     reformatter = VideoReformatter()  # keeps its tables from frame to frame
-    for index, pixels in enumerate(frames):
+
+    def converted(index: int, pixels: NDArray[np.uint8]) -> Any:
         height, width, _ = pixels.shape
         if height % 2 or width % 2:
             # 4:2:0 needs even sizes: the last row or column is repeated, and `decode_film` takes it away again.
@@ -193,7 +195,17 @@ def _encoded_film(stream: Any, frames: Iterable[NDArray[np.uint8]]) -> Iterator[
             dst_color_range=ColorRange.MPEG,
         )
         frame.pts, frame.time_base = index, 1 / stream.codec_context.framerate
-        yield stream.encode(frame)
+        return frame
+
+    before = None
+    with ThreadPoolExecutor(1) as beside:
+        for index, pixels in enumerate(frames):
+            coming = beside.submit(converted, index, pixels)  # while the frame before is encoded
+            if before is not None:
+                yield stream.encode(before)
+            before = coming.result()  # before the next is asked for: its maker may use the same memory again
+    if before is not None:
+        yield stream.encode(before)
     yield stream.encode(None)
 
 
