@@ -15,13 +15,12 @@ from torch import Tensor, nn
 
 from aigc_sdk import folder, runtime
 from aigc_sdk.artifacts import Image
+from aigc_sdk.distances import Moments, frechet, within_label_distance
 from aigc_sdk.errors import CorruptFolder, DataError, OptionError
 from aigc_sdk.protocols import Device, DType, Evaluator, Exam, Options, OptionsClass, Report, Score, Source, Step
 from aigc_sdk.training import order
 from aigc_sdk.training.images import Augmentation, Pictures, augmented, pictures, to_tensor
-from aigc_sdk.weights import read_weights
-
-from .distance import Moments, frechet, within_label_distance
+from aigc_sdk.weights import fill, on_meta, write_module
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,10 +105,10 @@ class Judge(Evaluator):
             or facts.get("channels") not in (1, 3)
         ):
             raise CorruptFolder(f"{opened.path}: config.json describes no judge")
-        network = JudgeNetwork(facts["channels"], len(labels))
-        expected = {name: tuple(each.shape) for name, each in network.state_dict().items()}
-        network.load_state_dict(read_weights(opened.path, expected))
-        return cls(network.to(place), facts, device=place)
+        with on_meta():
+            network = JudgeNetwork(facts["channels"], len(labels))
+        fill(network, opened.path, place, torch.float32)
+        return cls(network, facts, device=place)
 
     @classmethod
     def trained(
@@ -200,13 +199,10 @@ class Judge(Evaluator):
 
     def save(self, folder_: str | Path) -> None:
         """Write a folder that `open` reads."""
-        from safetensors.torch import save_file
-
         fingerprint = runtime.fingerprint(self.network)
         with folder.writing(folder_, backend="gan", role="evaluator", fingerprint=fingerprint) as path:
             (path / "config.json").write_text(json.dumps(self.facts, indent=2) + "\n", encoding="utf-8")
-            tensors = {name: each.detach().cpu().contiguous() for name, each in self.network.state_dict().items()}
-            save_file(tensors, path / "model.safetensors")
+            write_module(self.network, path)
 
     def to(self, device: Device) -> Self:
         """Move the judge to `device`."""

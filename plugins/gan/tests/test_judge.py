@@ -11,9 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from aigc_sdk.artifacts import Image, Text
+from aigc_sdk.distances import Moments, frechet, within_label_distance
 from aigc_sdk.errors import CorruptFolder, DataError
 from aigc_sdk.testing import EvaluatorContract
-from aigc_sdk_gan.distance import Moments, frechet, sliced_wasserstein, within_label_distance
+from aigc_sdk_gan.distance import sliced_wasserstein
 from aigc_sdk_gan.judge import Judge
 from aigc_sdk_gan.train import GANTrainer
 

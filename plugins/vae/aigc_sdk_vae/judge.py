@@ -13,10 +13,10 @@ from typing import cast
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from aigc_sdk.artifacts import Image
+from aigc_sdk.distances import Moments, frechet
 from aigc_sdk.runtime import LentState
 from aigc_sdk.training import order
 from aigc_sdk.training.images import Augmentation, augmented, pictures, to_tensor
@@ -77,7 +77,8 @@ class Judge:
             features, real = self.classifier.features(pixels), self.classifier.features(self.real)
         spread = _spread(pixels, labels) / _spread(self.real, self.labels)
         novelty = _nearest(pixels, self.known) / _nearest(self.real, self.known)
-        return Figures(accuracy, frechet(features.double().numpy(), real.double().numpy()), spread, novelty)
+        distance = frechet(Moments.of(features.numpy()), Moments.of(real.numpy()))
+        return Figures(accuracy, distance, spread, novelty)
 
     def of(self, model: VAE, *, seed: int = 0, per_label: int = PER_LABEL) -> Figures:
         """Of as many generated pictures of each digit."""
@@ -86,14 +87,6 @@ class Judge:
             images += model.generate(n=per_label, label=digit, seed=seed + digit * per_label)
         pixels = to_tensor(np.stack([each.pixels[..., :1] for each in images]))
         return self.figures(pixels, torch.arange(10).repeat_interleave(per_label))
-
-
-def frechet(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """The Frechet distance between the Gaussians of two sets of features (Heusel et al. 2017)."""
-    means = first.mean(0), second.mean(0)
-    one, two = np.cov(first.T), np.cov(second.T)
-    root = np.sqrt(np.linalg.eigvals(one @ two).real.clip(0)).sum()  # the trace of (one two)^(1/2)
-    return float(((means[0] - means[1]) ** 2).sum() + np.trace(one) + np.trace(two) - 2 * root)
 
 
 def _trained(seed: int) -> Classifier:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import aigc_sdk
+from aigc_sdk.distances import Moments, frechet
 from aigc_sdk.training.images import pictures
 from aigc_sdk_vae import recipe
-from aigc_sdk_vae.judge import Judge, frechet
+from aigc_sdk_vae.judge import Judge
 from aigc_sdk_vae.model import DEFAULT, VAE
 
 
@@ -49,7 +50,7 @@ def test_the_judge_tells_real_pictures_from_others(judge: Judge) -> None:
 def test_the_frechet_distance_is_that_of_gaussians() -> None:
     rng = np.random.default_rng(0)
     some = rng.normal(size=(200_000, 2)) * [1.0, 2.0]
-    assert frechet(some, some * 2 + [3.0, 0.0]) == pytest.approx(9 + 1 + 4, rel=0.02)
+    assert frechet(Moments.of(some), Moments.of(some * 2 + [3.0, 0.0])) == pytest.approx(9 + 1 + 4, rel=0.02)
 
 
 def test_it_tells_digits_from_noise() -> None:

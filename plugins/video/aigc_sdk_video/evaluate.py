@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from aigc_sdk import artifacts, folder, runtime
+from aigc_sdk.distances import Moments, frechet, within_label_distance
 from aigc_sdk.errors import CorruptFolder, DataError, OptionError, PromptError
 from aigc_sdk.protocols import Device, DType, Evaluator, Exam, Options, OptionsClass, Report, Score, Source, Step
 from aigc_sdk.training import order
@@ -21,7 +22,7 @@ from aigc_sdk.weights import fill, on_meta, write_module
 
 from .architecture import ABSENT, DIRECTIONS, FREE, Sizes
 from .clips import Clips, clips
-from .measures import Moments, Movement, centred, frechet, movement, off_by, within_label_distance
+from .measures import Movement, centred, movement, off_by
 from .prompts import parse
 
 if TYPE_CHECKING:
@@ -272,7 +273,9 @@ class VideoJudge(Evaluator):
         labelled = [(index, asked[0][0]) for index in alone if (asked := things[index]) and asked[0][0] != FREE]
         if labelled:
             looks = np.stack([centred(films[index][0]) for index, _ in labelled])
-            parts = within_label_distance(looks[..., : facts["channels"]], np.array([label for _, label in labelled]))
+            parts = within_label_distance(
+                looks[..., : facts["channels"]], np.array([label for _, label in labelled]), span=1
+            )
             known = {label: float(self.network.within[label]) for label in parts}
             parts = {label: parts[label] / known[label] for label in parts if known[label]}
             if parts:
@@ -321,7 +324,7 @@ class VideoJudge(Evaluator):
         training = np.stack([self._judged(film)[1] for film in _first_films(shown, self.facts["frames"])[0]])
         reference = Moments.of(np.stack([features for _, features in judged]))
         movements = [movement(film) for film in films]
-        within = within_label_distance(np.stack([centred(film[0]) for film in films]), labels)
+        within = within_label_distance(np.stack([centred(film[0]) for film in films]), labels, span=1)
         with torch.no_grad():
             self.network.mean.copy_(torch.from_numpy(reference.mean))
             self.network.covariance.copy_(torch.from_numpy(reference.covariance))
