@@ -79,13 +79,19 @@ def weight_files(path: Path) -> list[Path]:
                 "convert it to safetensors where you trust it: model.save_pretrained(folder) in transformers"
             )
         raise NotAModel(f"{shown} holds no weights: no {SINGLE}, no {INDEX}")
-    names = read_json(path / INDEX).get("weight_map")
+    return shard_files(path, INDEX)
+
+
+def shard_files(path: Path, index: str) -> list[Path]:
+    """The safetensors files that an index in a folder names. Raises CorruptFolder, and UnsafeFolder for a name that leads out."""
+    shown = printable(str(path))
+    names = read_json(path / index).get("weight_map")
     if not isinstance(names, dict) or not all(isinstance(each, str) for each in names.values()):
-        raise CorruptFolder(f"{shown}: {INDEX} has no weight_map")
+        raise CorruptFolder(f"{shown}: {index} has no weight_map")
     shards = sorted(set(names.values()))
     for shard in shards:
         if not _SHARD.fullmatch(shard):
-            raise UnsafeFolder(f"{shown}: {INDEX} names the shard {printable(shard)!r}, which is no plain file name")
+            raise UnsafeFolder(f"{shown}: {index} names the shard {printable(shard)!r}, which is no plain file name")
         if not (path / shard).is_file():
             raise CorruptFolder(f"{shown}: the shard {shard} is missing; fetch or save the model again")
     return [path / shard for shard in shards]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from aigc_sdk import runtime
 from aigc_sdk.errors import CorruptFolder, MismatchedFolder, NotAModel, UnsafeFolder, printable
 from aigc_sdk.folder import Folder, read_json
-from aigc_sdk.weights import file_shapes, foreign_errors, load_transformers, quiet, read_file
+from aigc_sdk.weights import file_shapes, foreign_errors, load_transformers, quiet, read_file, shard_files
 
 from .families import FAMILIES, LIBRARIES, Family, Kind, named
 
@@ -30,7 +29,6 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"
 BUFFER_LIMIT = 1 << 28  # numbers in tables that a configuration makes, such as positions; the largest known has 2**24
 FLOAT32 = frozenset({"AutoencoderKLWan"})  # its authors' advice; frames come out mottled otherwise
 _RENAMED = {"CLIPFeatureExtractor": "CLIPImageProcessorPil"}  # what transformers calls it since
-_SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\.safetensors")
 
 
 @dataclass(frozen=True)
@@ -161,7 +159,7 @@ def network_files(place: Path) -> list[Path]:
         if (place / single).is_file():
             return [place / single]
         if (place / f"{single}.index.json").is_file():
-            return _shards(place, f"{single}.index.json")
+            return shard_files(place, f"{single}.index.json")
     pickles = sorted(each.name for pattern in ("*.bin", "*.pt", "*.ckpt") for each in place.glob(pattern))
     if pickles:
         raise UnsafeFolder(
@@ -197,21 +195,6 @@ def _part_class(value: Any, allowed: tuple[str, ...], where: str) -> str | None:
     if library not in LIBRARIES.get(name, ("diffusers", "transformers")):
         raise UnsafeFolder(f"{where} names the library {printable(library)!r}, from which nothing is opened")
     return str(name)
-
-
-def _shards(place: Path, index: str) -> list[Path]:
-    names = read_json(place / index).get("weight_map")
-    if not isinstance(names, dict) or not all(isinstance(each, str) for each in names.values()):
-        raise CorruptFolder(f"{printable(str(place))}: {index} has no weight_map")
-    shards = sorted(set(names.values()))
-    for shard in shards:
-        if not _SHARD.fullmatch(shard):
-            raise UnsafeFolder(
-                f"{printable(str(place))}: {index} names {printable(shard)!r}, which is no plain file name"
-            )
-        if not (place / shard).is_file():
-            raise CorruptFolder(f"{printable(str(place))}: the shard {shard} is missing; fetch or save the model again")
-    return [place / shard for shard in shards]
 
 
 def _is_diffusers(kind: Any) -> bool:
