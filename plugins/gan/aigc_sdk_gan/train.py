@@ -17,6 +17,7 @@ from aigc_sdk.errors import DataError, InputError
 from aigc_sdk.protocols import Device, DType, Fit, OptionsClass, Source, Step
 from aigc_sdk.training import Loop, Precision, TorchTrainer, schedule
 from aigc_sdk.training.images import Augmentation, Pictures, augmented, pictures, to_tensor
+from aigc_sdk.training.read_once import ReadOnce
 from aigc_sdk.training.torch_trainer import check_dtype, check_no_sizes
 
 from .diffaug import diff_augmented
@@ -102,7 +103,7 @@ class GANTrainer(TorchTrainer[GAN]):
         self.networks = {"generator": model.network, "critic": model.critic}
         self._named = named  # a new model takes the names of its labels from its data
         self._lecam = LeCam(model.device)
-        self._read: dict[int, tuple[Any, Pictures]] = {}
+        self._read: ReadOnce[Pictures] = ReadOnce()
         self._labels: Tensor | None = None  # of the run's data
 
     @classmethod
@@ -140,7 +141,7 @@ class GANTrainer(TorchTrainer[GAN]):
         self._read.clear()
         for name, each in (("data", data), ("validation", validation)):
             if each is not None:
-                self._read[id(each)] = (each, self._pictures(each, name, fit.options))
+                self._pictures(each, name, fit.options)
         self._try_critic()
 
     def run(self, data: Any, fit: Fit) -> Iterator[Step]:
@@ -211,10 +212,10 @@ class GANTrainer(TorchTrainer[GAN]):
             yield latents.to(self.device), labels
 
     def _pictures(self, data: Any, name: str, options: TrainingOptions) -> Pictures:
-        """The pictures in `data`, read once: an iterator would give nothing the second time."""
-        kept = self._read.get(id(data))
-        if kept is not None and kept[0] is data:
-            return kept[1]
+        """The pictures in `data`, read once."""
+        return self._read.of(data, lambda: self._pictures_of(data, name, options))
+
+    def _pictures_of(self, data: Any, name: str, options: TrainingOptions) -> Pictures:
         channels, height, width = self.model.shape
         size = height if height == width else None
         found = pictures(data, size=size, channels=channels, corrupt=options.corrupt, name=name)

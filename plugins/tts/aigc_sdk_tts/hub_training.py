@@ -13,6 +13,7 @@ from aigc_sdk.artifacts import Artifact
 from aigc_sdk.errors import NotAModel
 from aigc_sdk.protocols import Device, DType, Fit, Options, OptionsClass, Source, Step
 from aigc_sdk.training import Loop, Precision, TorchTrainer, schedule
+from aigc_sdk.training.read_once import ReadOnce
 from aigc_sdk.training.torch_trainer import check_dtype
 
 from .hub_models import SpeechModel
@@ -59,7 +60,7 @@ class HubTrainer(TorchTrainer[SpeechModel]):
         self.device = model.device
         self.networks = {"network": lessons_for(model.family, None).network}
         self._taught: Lessons | None = None
-        self._read: dict[int, tuple[Any, list[Lesson]]] = {}
+        self._read: ReadOnce[list[Lesson]] = ReadOnce()
 
     @classmethod
     def open(
@@ -114,7 +115,7 @@ class HubTrainer(TorchTrainer[SpeechModel]):
 
     def preview(self, fit: Fit) -> list[Artifact]:
         """The first transcript, always the same."""
-        _, lessons = next(iter(self._read.values()))
+        lessons = self._read.first()
         limit: dict[str, Any] = {"max_seconds": PREVIEW_SECONDS} if "max_seconds" in self.model.family.takes else {}
         return [*self.model.generate(lessons[0].text, seed=0, **limit)]
 
@@ -125,7 +126,4 @@ class HubTrainer(TorchTrainer[SpeechModel]):
 
     def _lessons(self, data: Any, name: str, options: FineTuningOptions) -> list[Lesson]:
         """The recordings in `data`, read once."""
-        kept = self._read.get(id(data))
-        if kept is None or kept[0] is not data:
-            kept = self._read[id(data)] = (data, self._teaching(options).read(data, name, options.corrupt))
-        return kept[1]
+        return self._read.of(data, lambda: self._teaching(options).read(data, name, options.corrupt))

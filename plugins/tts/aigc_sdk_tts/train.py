@@ -13,6 +13,7 @@ from aigc_sdk import runtime
 from aigc_sdk.artifacts import Artifact
 from aigc_sdk.protocols import Device, DType, Fit, Options, OptionsClass, Source, Step
 from aigc_sdk.training import Loop, Precision, TorchTrainer, schedule
+from aigc_sdk.training.read_once import ReadOnce
 from aigc_sdk.training.torch_trainer import check_dtype, check_no_sizes
 
 from .acoustic import AcousticSizes
@@ -85,7 +86,7 @@ class TTSTrainer(TorchTrainer[TTS]):
         with runtime.LentState(seed):
             critics = Critics(critic_width).to(self.device)
         self.networks = {"acoustic": model.acoustic, "vocoder": model.vocoder, "critics": critics}
-        self._read: dict[int, tuple[Any, list[Clip]]] = {}
+        self._read: ReadOnce[list[Clip]] = ReadOnce()
 
     @classmethod
     def open(
@@ -134,7 +135,7 @@ class TTSTrainer(TorchTrainer[TTS]):
         self._read.clear()
         for name, each in (("data", data), ("validation", validation)):
             if each is not None or name == "data":
-                self._read[id(each)] = (each, self._clips(each, name, fit.options))
+                self._clips(each, name, fit.options)
 
     def run(self, data: Any, fit: Fit) -> Iterator[Step]:
         clips, options = self._clips(data, "data", fit.options), fit.options
@@ -177,10 +178,8 @@ class TTSTrainer(TorchTrainer[TTS]):
 
     def _clips(self, data: Any, name: str, options: TrainingOptions) -> list[Clip]:
         """The clauses in `data`, read once."""
-        kept = self._read.get(id(data))
-        if kept is not None and kept[0] is data:
-            return kept[1]
-        return read_clips(data, name, self.model.analysis, self.model.voices, options.corrupt)
+        model = self.model
+        return self._read.of(data, lambda: read_clips(data, name, model.analysis, model.voices, options.corrupt))
 
 
 class _Acoustic:

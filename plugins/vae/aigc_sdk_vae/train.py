@@ -18,6 +18,7 @@ from aigc_sdk.errors import DataError, OptionError
 from aigc_sdk.protocols import Device, DType, Fit, OptionsClass, Source, Step
 from aigc_sdk.training import Loop, Precision, TorchTrainer, order, schedule
 from aigc_sdk.training.images import Augmentation, Pictures, augmented, pictures, to_images, to_tensor
+from aigc_sdk.training.read_once import ReadOnce
 from aigc_sdk.training.torch_trainer import check_dtype, check_no_sizes
 
 from .measure import measure
@@ -119,7 +120,7 @@ class VAETrainer(TorchTrainer[VAE]):
         self.device = model.device
         self.networks = {"network": Objective(model.network)}
         self._named = named  # a new model takes the names of its labels, and pseudo-inputs, from its data
-        self._read: dict[int, tuple[Any, Pictures]] = {}
+        self._read: ReadOnce[Pictures] = ReadOnce()
         self._training: tuple[Pictures, TrainingOptions] | None = None
 
     @classmethod
@@ -153,7 +154,7 @@ class VAETrainer(TorchTrainer[VAE]):
         self._read.clear()
         for name, each in (("data", data), ("validation", validation)):
             if each is not None:
-                self._read[id(each)] = (each, self._pictures(each, name, fit.options))
+                self._pictures(each, name, fit.options)
         if fit.options.objective == "tc" and len(self._pictures(data, "data", fit.options)) == 1:
             raise DataError("data holds one picture; objective='tc' compares pictures, so give more", field="data")
 
@@ -270,10 +271,10 @@ class VAETrainer(TorchTrainer[VAE]):
             prior.free.copy_(to_tensor(found.pixels[rows]))
 
     def _pictures(self, data: Any, name: str, options: TrainingOptions) -> Pictures:
-        """The pictures in `data`, read once: an iterator would give nothing the second time."""
-        kept = self._read.get(id(data))
-        if kept is not None and kept[0] is data:
-            return kept[1]
+        """The pictures in `data`, read once."""
+        return self._read.of(data, lambda: self._pictures_of(data, name, options))
+
+    def _pictures_of(self, data: Any, name: str, options: TrainingOptions) -> Pictures:
         channels, height, _ = self.model.shape
         found = pictures(data, size=height, channels=cast(Any, channels), corrupt=options.corrupt, name=name)
         return self._labelled(found, name)

@@ -14,6 +14,7 @@ from aigc_sdk import artifacts, folder, runtime
 from aigc_sdk.errors import DataError
 from aigc_sdk.protocols import Device, DType, Fit, Options, OptionsClass, Source, Step
 from aigc_sdk.training import Loop, Precision, TorchTrainer, schedule
+from aigc_sdk.training.read_once import ReadOnce
 from aigc_sdk.training.torch_trainer import check_dtype, check_no_sizes
 
 from .architecture import DIRECTIONS, Network, Sizes
@@ -77,7 +78,7 @@ class VideoTrainer(TorchTrainer[Video]):
         self.network: Network = model.network
         self.networks = {phase: getattr(self.network, phase) for phase in self.network.phases}
         self._named = named  # a new model takes the names of its labels from its data
-        self._read: dict[int, tuple[Any, Clips]] = {}
+        self._read: ReadOnce[Clips] = ReadOnce()
         self._prompts: list[str] = []
 
     @classmethod
@@ -114,7 +115,7 @@ class VideoTrainer(TorchTrainer[Video]):
         self._read.clear()
         for name, each in (("data", data), ("validation", validation)):
             if each is not None:
-                self._read[id(each)] = (each, self._clips(each, name, fit.options))
+                self._clips(each, name, fit.options)
 
     def run(self, data: Any, fit: Fit) -> Iterator[Step]:
         found, options = self._clips(data, "data", fit.options), fit.options
@@ -219,10 +220,10 @@ class VideoTrainer(TorchTrainer[Video]):
         return shown, torch.from_numpy(conditions).to(self.device)
 
     def _clips(self, data: Any, name: str, options: TrainingOptions) -> Clips:
-        """The clips in `data`, gathered once: an iterator would give nothing the second time."""
-        kept = self._read.get(id(data))
-        if kept is not None and kept[0] is data:
-            return kept[1]
+        """The clips in `data`, gathered once."""
+        return self._read.of(data, lambda: self._clips_of(data, name, options))
+
+    def _clips_of(self, data: Any, name: str, options: TrainingOptions) -> Clips:
         found = clips(data, self.model.sizes, corrupt=options.corrupt, name=name)
         labels = self.model.labels
         if not labels:

@@ -118,7 +118,7 @@ def test_a_voice_is_taught_with_its_own_embedding(
     trainer = HubTrainer.open(tiny.speecht5(tmp_path / "tiny", rate=16), device="cpu")
     data = str(recorded(tmp_path / "recordings", TEXTS, voices=("ben", "ada")))
     trainer.steps(data, max_steps=1).close()  # type: ignore[attr-defined]
-    _, lessons = trainer._read[id(data)]
+    lessons = trainer._read.first()
     voices = trainer.model.family.voices  # type: ignore[attr-defined]
     assert [torch.equal(each.voice, voices[name]) for each, name in zip(lessons, ("ben", "ada", "ben"), strict=True)]
 
