@@ -103,6 +103,13 @@ def item_seed(seed: int, index: int) -> int:
     return (seed + index) % 2**63
 
 
+def check_count(name: str, value: Any, most: int) -> int:
+    """`value` if it is an integer from 1 to `most`; the argument `name` is at fault if not."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise OptionError(f"{name}={shown(value)}: give an integer from 1 to {most:,}", field=name)
+    return value
+
+
 def check_prompt(prompt: Any, types: tuple[type, ...], owner: str, field: str = "prompt") -> None:
     """Refuse a prompt of another type, and text that is empty, huge or not encodable."""
     if not isinstance(prompt, types):

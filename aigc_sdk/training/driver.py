@@ -14,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -64,16 +65,17 @@ def drive(
     """The body of `Trainer.steps`; not a generator function, so that bad input is refused at the call."""
     owner = type(trainer).__name__
     processes.check()
-    fit = Fit(_count("max_steps", max_steps), calls.check_seed(seed), trainer.Options.parse(owner, options))
-    evaluate_every = None if evaluate_every is None else _count("evaluate_every", evaluate_every)
-    save_every = None if save_every is None else _count("save_every", save_every)
+    count = partial(calls.check_count, most=STEPS_LIMIT)
+    fit = Fit(count("max_steps", max_steps), calls.check_seed(seed), trainer.Options.parse(owner, options))
+    evaluate_every = None if evaluate_every is None else count("evaluate_every", evaluate_every)
+    save_every = None if save_every is None else count("save_every", save_every)
     if data is None:
         raise DataError("data is None; pass what to train on", field="data")
     if evaluate_every is not None and validation is None and judge is None:
         raise OptionError("evaluate_every needs validation data or a judge; pass validation=", field="evaluate_every")
     if judge is not None and not callable(judge):
         raise OptionError(f"judge is a {type(judge).__name__}; pass a function of the model", field="judge")
-    preview_every = None if preview_every is None else _count("preview_every", preview_every)
+    preview_every = None if preview_every is None else count("preview_every", preview_every)
     for name, wanted in {"resume": resume, "save_every": save_every, "preview_every": preview_every}.items():
         if wanted and save_to is None:
             raise OptionError(f"{name} needs a folder to write to; pass save_to=", field=name)
@@ -393,12 +395,6 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]
             yield f"the option {key} was {printable(repr(old.get(key)))}, is {new.get(key)!r}"
     if before.get("data") != now["data"]:
         yield "the data has changed"
-
-
-def _count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= STEPS_LIMIT:
-        raise OptionError(f"{name}={value!r}: give an integer from 1 to {STEPS_LIMIT:,}", field=name)
-    return value
 
 
 def _bar(progress: bool | None) -> Any:

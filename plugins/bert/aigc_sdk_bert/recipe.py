@@ -56,7 +56,7 @@ def pretrain(
     trainer = BERTTrainer.open(device=device, task="masked", **SIZES)
     texts, calibration = ([text for text, _ in books.of(part)] for part in ("training", "calibration"))
     arguments: dict[str, Any] = {"validation": calibration, "evaluate_every": 200, "save_every": 50, **PLAIN}
-    model = trainer.fit(texts, max_steps=max_steps, save_to=run, resume=True, on_step=on_step or _show, **arguments)
+    model = trainer.fit(texts, max_steps=max_steps, save_to=run, resume=True, on_step=on_step, progress=True, **arguments)
     assert isinstance(model, BERT)
     return model
 
@@ -77,7 +77,7 @@ def tune(
         **KINDS,
     }
     data = books.of("training")
-    model = trainer.fit(data, max_steps=max_steps, save_to=run, resume=True, on_step=on_step or _show, **arguments)
+    model = trainer.fit(data, max_steps=max_steps, save_to=run, resume=True, on_step=on_step, progress=True, **arguments)
     assert isinstance(model, Judge)
     return model
 
@@ -98,12 +98,6 @@ def by_the_commonest(part: str) -> float:
     """The accuracy of naming the commonest kind of the training passages for each: what a judge should beat."""
     names, counts = np.unique([kind for _, kind in books.of("training")], return_counts=True)
     return float(np.mean([kind == names[counts.argmax()] for _, kind in books.of(part)]))
-
-
-def _show(step: Step) -> None:
-    if step.index % 20 == 0 or "validation_loss" in step.metrics:
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in step.metrics.items())
-        print(f"{step.index}/{step.total}  {figures}", flush=True)
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
@@ -13,19 +12,18 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from aigc_sdk import folder, runtime
+from aigc_sdk import runtime
 from aigc_sdk.artifacts import Image
 from aigc_sdk.distances import Moments, frechet, within_label_distance
-from aigc_sdk.errors import CorruptFolder, DataError, OptionError
-from aigc_sdk.protocols import Device, DType, Evaluator, Exam, Options, OptionsClass, Report, Score, Source, Step
+from aigc_sdk.errors import DataError, OptionError
+from aigc_sdk.judges import ClassifierEvaluator
+from aigc_sdk.protocols import Device, Exam, Options, OptionsClass, Report, Score, Step
 from aigc_sdk.training import order
 from aigc_sdk.training.images import Augmentation, Pictures, augmented, pictures, to_tensor
-from aigc_sdk.weights import fill, on_meta, write_module
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-DEFAULT = Path(__file__).parent / "judge"
 FEATURES = 64
 SMALLEST = 8  # pixels that can be halved three times
 ENOUGH = 2 * FEATURES  # samples; a covariance of fewer says too little
@@ -64,7 +62,7 @@ class JudgeNetwork(nn.Module):
         return features, self.scores(features)  # (n, classes)
 
 
-class Judge(Evaluator):
+class Judge(ClassifierEvaluator):
     """Class accuracy, Fréchet distance and variety of pictures, by an independent classifier.
 
         judge = aigc_sdk.evaluator("gan")  # of digits at 16 pixels
@@ -80,35 +78,12 @@ class Judge(Evaluator):
     """
 
     Options: ClassVar[OptionsClass] = JudgeOptions
+    backend = "gan"
+    default = Path(__file__).parent / "judge"
 
-    def __init__(self, network: JudgeNetwork, facts: dict[str, Any], *, device: str = "cpu") -> None:
-        self.network = network.eval()
-        self.facts = facts
-        self.labels: tuple[str, ...] = tuple(facts["labels"])
-        self.device = device
-
-    @classmethod
-    def open(
-        cls, source: Source = None, *, device: Device = "auto", dtype: DType = "float32", revision: str | None = None
-    ) -> Self:
-        """Load a judge: None or "default" for the one of digits in this package, a folder, or a hub id."""
-        runtime.dtype(dtype, ("float32",))
-        place = runtime.device(device)
-        opened = folder.read(
-            DEFAULT if source in (None, "default") else cast(Any, source), backend="gan", revision=revision
-        )
-        facts = opened.config()
-        labels = facts.get("labels")
-        if (
-            facts.get("model_type") != "aigc_gan_judge"
-            or not isinstance(labels, list)
-            or facts.get("channels") not in (1, 3)
-        ):
-            raise CorruptFolder(f"{opened.path}: config.json describes no judge")
-        with on_meta():
-            network = JudgeNetwork(facts["channels"], len(labels))
-        fill(network, opened.path, place, torch.float32)
-        return cls(network, facts, device=place)
+    @staticmethod
+    def new_network(channels: int, labels: int) -> JudgeNetwork:
+        return JudgeNetwork(channels, labels)
 
     @classmethod
     def trained(
@@ -197,19 +172,6 @@ class Judge(Evaluator):
             value = frechet(Moments.of(features), reference)
             yield "frechet_distance[judge]", Score(value, n, protocol, higher_is_better=False)
 
-    def save(self, folder_: str | Path) -> None:
-        """Write a folder that `open` reads."""
-        fingerprint = runtime.fingerprint(self.network)
-        with folder.writing(folder_, backend="gan", role="evaluator", fingerprint=fingerprint) as path:
-            (path / "config.json").write_text(json.dumps(self.facts, indent=2) + "\n", encoding="utf-8")
-            write_module(self.network, path)
-
-    def to(self, device: Device) -> Self:
-        """Move the judge to `device`."""
-        self.device = runtime.device(device)
-        self.network.to(self.device)
-        return self
-
     def _expected(self, exam: Exam) -> NDArray[np.int64] | None:
         """The label that each sample should have; None where nobody says."""
         given: Sequence[Any] = exam.references or [each.info.get("label") for each in exam.samples]
@@ -250,7 +212,6 @@ class Judge(Evaluator):
         for label, distance in within_label_distance(held.pixels, labels).items():
             self.network.within[label] = distance
         self.facts |= {
-            "model_type": "aigc_gan_judge",
             "size": int(held.pixels.shape[1]),
             "channels": int(held.pixels.shape[3]),
             "trained_on": len(shown.pixels),

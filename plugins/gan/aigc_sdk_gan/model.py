@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
-import pydantic
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from aigc_sdk import calls, folder, runtime
 from aigc_sdk.artifacts import Image
-from aigc_sdk.errors import DataError, InputError, MismatchedFolder, NotOffered, OptionError, suggestion
+from aigc_sdk.drawing import drawn, group_size
+from aigc_sdk.errors import DataError, InputError, MismatchedFolder, NotOffered, OptionError
+from aigc_sdk.labels import Label, LabelOption, known, label_index
 from aigc_sdk.protocols import Device, DType, Generator, Job, Options, OptionsClass, Source, Step
-from aigc_sdk.training.images import pictures, to_images, to_tensor
+from aigc_sdk.training.images import pictures, to_tensor
 from aigc_sdk.weights import fill, on_meta, write_module
 
 from .invert import Projection, nearest_latent
@@ -30,21 +31,13 @@ if TYPE_CHECKING:
 
 DEFAULT = Path(__file__).parent / "default"
 CRITIC = "critic"  # the folder inside a model's folder; it is there to train the model further
-GROUP_PIXELS = 8192  # pixels that are made together
-GROUP_LIMIT = 64
 STEPS_LIMIT = 100_000
-
-Label = str | int | None
-
-
-def _as_name(label: Any) -> Any:
-    return str(label) if isinstance(label, int) and not isinstance(label, bool) else label
 
 
 class Drawing(Options):
     """How pictures are drawn."""
 
-    label: Annotated[str | None, pydantic.BeforeValidator(_as_name)] = Field(
+    label: LabelOption = Field(
         None, description="a label's name or, where none is called so, its number; none: each picture draws its own"
     )
     truncation: float | None = Field(
@@ -154,8 +147,9 @@ class GAN(Generator[Image]):
     def run(self, job: Job) -> Iterator[Image]:
         """Draw each item's latent and label from its own stream, and make groups of pictures."""
         wanted, seeds, done = self.label_index(job.options.label), job.seeds, 0
-        for start in range(0, len(seeds), self._group):
-            drawn = [self._drawn(seed, job.options.truncation) for seed in seeds[start : start + self._group]]
+        group = group_size(self.shape)
+        for start in range(0, len(seeds), group):
+            drawn = [self._drawn(seed, job.options.truncation) for seed in seeds[start : start + group]]
             chosen = [own if wanted is None else wanted for _, own in drawn]
             images = self._made(torch.stack([latent for latent, _ in drawn]), chosen)
             done += len(images)
@@ -166,7 +160,7 @@ class GAN(Generator[Image]):
     def latents(self, n: int, *, seed: int = 0, truncation: float | None = None) -> NDArray[np.float32]:
         """The latents of `generate(n=n, seed=seed, truncation=truncation)`, n x latent."""
         Drawing.parse("gan", {"truncation": truncation})
-        _count("n", n, calls.SAMPLES_LIMIT)
+        calls.check_count("n", n, calls.SAMPLES_LIMIT)
         calls.check_seed(seed)
         seeds = [calls.item_seed(seed, index) for index in range(n)]
         return torch.stack([self._drawn(each, truncation)[0] for each in seeds]).numpy()
@@ -186,7 +180,7 @@ class GAN(Generator[Image]):
             raise InputError(f"{len(each)} labels for {len(given)} latents; pass one label, or one each", field="label")
         chosen = [self.label_index(one) for one in each]
         if self.labels and None in chosen:
-            raise OptionError(f"a latent has no label of its own; pass label=. {self._known()}", field="label")
+            raise OptionError(f"a latent has no label of its own; pass label=. {known(self.labels)}", field="label")
         return self._made(given, [one or 0 for one in chosen])
 
     def interpolate(
@@ -196,9 +190,9 @@ class GAN(Generator[Image]):
 
         label: of all of them; None: the one that `seed_a` draws.
         """
-        _count("steps", steps, calls.SAMPLES_LIMIT)
+        calls.check_count("steps", steps, calls.SAMPLES_LIMIT)
         [first], [last] = (self.latents(1, seed=seed, truncation=truncation) for seed in (seed_a, seed_b))
-        wanted = self.label_index(_as_name(label))
+        wanted = self.label_index(label)
         chosen = self._drawn(seed_a, truncation)[1] if wanted is None else wanted
         return self._made(arc(torch.from_numpy(first), torch.from_numpy(last), steps), [chosen] * steps)
 
@@ -218,7 +212,7 @@ class GAN(Generator[Image]):
         mixed = [
             np.r_[coarse[:kept], fine[kept:]] for kept in (sum(parts[:count]) for count in range(len(parts), -1, -1))
         ]
-        wanted = self.label_index(_as_name(label))
+        wanted = self.label_index(label)
         chosen = self._drawn(seed_a, truncation)[1] if wanted is None else wanted
         return self._made(torch.from_numpy(np.stack(mixed)), [chosen] * len(mixed))
 
@@ -238,7 +232,7 @@ class GAN(Generator[Image]):
                 f"{type(self.network).__name__} has no Linear called 'stem' that takes the latent, so its directions have "
                 "no closed form"
             )
-        _count("k", k, self.latent)
+        calls.check_count("k", k, self.latent)
         return semantic_directions(stem.weight.detach().cpu()[:, : self.latent], k).numpy()
 
     def project(
@@ -254,7 +248,7 @@ class GAN(Generator[Image]):
 
         label: the picture's; None tries all. Raises DataError for a picture of another size than the model's.
         """
-        _count("steps", steps, STEPS_LIMIT)
+        calls.check_count("steps", steps, STEPS_LIMIT)
         if not isinstance(image, Image):
             raise DataError(f"image is a {type(image).__name__}; pass one aigc_sdk.Image", field="image")
         found = pictures([image], channels=self.shape[0], name="image")
@@ -264,7 +258,7 @@ class GAN(Generator[Image]):
                 f"image is {width}x{height}, the model makes {self.shape[2]}x{self.shape[1]}; resize it first",
                 field="image",
             )
-        wanted = self.label_index(_as_name(label))
+        wanted = self.label_index(label)
         tried = list(range(len(self.labels))) if wanted is None else [wanted]
         watch = calls.watcher(on_step, self)
         self.network.eval()
@@ -304,25 +298,7 @@ class GAN(Generator[Image]):
 
     def label_index(self, label: Label) -> int | None:
         """The number of a label that is given by name or number; None for None. Raises OptionError."""
-        if label is None:
-            return None
-        name = str(label)
-        if not self.labels:
-            message = f"gan option label={label!r}: this model was trained without labels; leave it out"
-            raise OptionError(message, field="label")
-        if name in self.labels:
-            return self.labels.index(name)
-        if name.isdecimal() and int(name) < len(self.labels):
-            return int(name)
-        raise OptionError(
-            f"gan option label={label!r}: the model has no such label.{suggestion(name, self.labels)} {self._known()}",
-            field="label",
-        )
-
-    @property
-    def _group(self) -> int:
-        """How many pictures are made together: always as many, because other batches round otherwise."""
-        return max(1, min(GROUP_LIMIT, GROUP_PIXELS // (self.shape[1] * self.shape[2])))
+        return label_index(label, self.labels, "gan")
 
     def _drawn(self, seed: int, truncation: float | None) -> tuple[Tensor, int]:
         """The latent and the label that a seed draws."""
@@ -333,16 +309,8 @@ class GAN(Generator[Image]):
     def _made(self, latents: Tensor, labels: Sequence[int]) -> list[Image]:
         """The pictures of latents (n, latent) on the CPU."""
         self.network.eval()
-        images: list[Image] = []
-        with torch.no_grad():
-            for start in range(0, len(latents), self._group):
-                some = latents[start : start + self._group]
-                its = torch.tensor(labels[start : start + self._group]) if self.labels else None
-                padded = _padded(some, self._group).to(self.device)
-                made = self._decoded(padded, None if its is None else _padded(its, self._group).to(self.device))
-                images += [Image(pixels) for pixels in to_images(made[: len(some)].cpu())]
-        infos = [{"label": self.labels[each]} if self.labels else {} for each in labels]
-        return [Image(image.pixels, info=info) for image, info in zip(images, infos, strict=True)]
+        told, group = bool(self.labels), group_size(self.shape)
+        return drawn(self._decoded, latents, labels, names=self.labels, told=told, group=group, device=self.device)
 
     def _decoded(self, latents: Tensor, labels: Tensor | None) -> Tensor:
         """Pictures in [-1, 1] as float32."""
@@ -363,10 +331,6 @@ class GAN(Generator[Image]):
             raise InputError("latents hold NaN or infinity; give finite numbers", field="latents")
         return given
 
-    def _known(self) -> str:
-        shown = ", ".join(self.labels[:20])
-        return f"Labels: {shown}{', ...' if len(self.labels) > 20 else ''}."
-
     def _tried(self) -> tuple[Literal[1, 3], int, int]:
         """The shape of what a network of the user's own makes. Raises InputError when it makes no pictures."""
         label = torch.zeros(2, dtype=torch.long, device=self.device) if self.labels else None
@@ -386,13 +350,3 @@ class GAN(Generator[Image]):
                 field="network",
             )
         return (1 if made.shape[1] == 1 else 3), int(made.shape[2]), int(made.shape[3])
-
-
-def _padded(some: Tensor, n: int) -> Tensor:
-    return torch.cat([some, some.new_zeros(n - len(some), *some.shape[1:])])
-
-
-def _count(name: str, value: Any, most: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise OptionError(f"{name}={value!r}: give an integer from 1 to {most:,}", field=name)
-    return value

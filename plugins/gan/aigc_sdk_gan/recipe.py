@@ -52,7 +52,8 @@ def train(run: Path, max_steps: int = MAX_STEPS, seed: int = 0, on_step: Callabl
         save_to=run,
         save_every=200,
         resume=True,
-        on_step=on_step or _show,
+        on_step=on_step,
+        progress=True,
         **TRAINING,
     )
     return model
@@ -78,12 +79,6 @@ def figures(model: GAN, judge: Judge, each: int = 100) -> Report:
     for index, label in enumerate(model.labels):
         made += model.generate(n=each, seed=1000 * index, label=label)
     return judge.evaluate(made)
-
-
-def _show(step: Step) -> None:
-    if step.index % 50 == 0:
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in step.metrics.items())
-        print(f"{step.index}/{step.total}  {shown}", flush=True)
 
 
 def main() -> None:

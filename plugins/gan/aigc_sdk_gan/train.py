@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from aigc_sdk import runtime
 from aigc_sdk.artifacts import Artifact
 from aigc_sdk.errors import DataError, InputError
+from aigc_sdk.labels import labelled
 from aigc_sdk.protocols import Device, DType, Fit, OptionsClass, Source, Step
 from aigc_sdk.training import Loop, Precision, TorchTrainer, schedule
 from aigc_sdk.training.images import Augmentation, Pictures, augmented, pictures, to_tensor
@@ -222,37 +223,7 @@ class GANTrainer(TorchTrainer[GAN]):
         if found.pixels.shape[1:3] != (height, width):
             got = "x".join(map(str, found.pixels.shape[2:0:-1]))
             raise DataError(f"{name} has pictures of {got}, the networks make {width}x{height}", field=name)
-        return self._labelled(found, name)
-
-    def _labelled(self, found: Pictures, name: str) -> Pictures:
-        """The pictures with the labels that the model needs, or none."""
-        labels = self.model.labels
-        if not labels:
-            return Pictures(found.pixels, None, (), found.skipped)
-        if found.labels is None:
-            raise DataError(
-                f"{name} has no labels, and the model was made for {len(labels)}; pass (pictures, labels) or a folder with a "
-                "folder per label, or make a model with classes=0",
-                field=name,
-            )
-        if not self._named and len(found.names) != len(labels):
-            shown = ", ".join(map(repr, found.names[:5])) + (", ..." if len(found.names) > 5 else "")
-            count = "one label" if len(found.names) == 1 else f"{len(found.names)} labels"
-            raise DataError(
-                f"{name} has {count} ({shown}), the model was made for {len(labels)}; make one with "
-                f"classes={len(found.names) if len(found.names) > 1 else 0}",
-                field=name,
-            )
-        if self._named and found.names != labels:
-            unknown = [each for each in found.names if each not in labels]
-            if unknown:
-                raise DataError(
-                    f"{name} has the label {unknown[0]!r}, which the model does not know; it knows {', '.join(labels[:20])}",
-                    field=name,
-                )
-            places = np.array([labels.index(each) for each in found.names])
-            return Pictures(found.pixels, places[found.labels], labels, found.skipped)
-        return found
+        return labelled(found, self.model.labels, named=self._named, name=name)
 
     def _try_critic(self) -> None:
         """Refuse networks of the user's own that do not learn, and a critic that cannot read what the generator makes."""

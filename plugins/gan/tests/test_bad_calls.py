@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from aigc_sdk import Image
 from aigc_sdk.errors import AigcError, CorruptFolder, DataError, DeviceError, InputError, NotAModel, OptionError
-from aigc_sdk_gan.judge import DEFAULT as JUDGE
 from aigc_sdk_gan.judge import Judge
 from aigc_sdk_gan.model import GAN
 from aigc_sdk_gan.train import GANTrainer
@@ -121,7 +120,7 @@ GENERATE: list[tuple[Callable[[GAN], Any], type[AigcError], str | None, str]] = 
     (lambda m: m.project(WHITE, steps=10**9), OptionError, "steps", "from 1 to 100,000"),
     (lambda m: m.to("gpu"), DeviceError, None, "use 'auto', 'cpu', 'cuda'"),
     (lambda m: m.open("/no/such/folder"), NotAModel, None, "there is no folder /no/such/folder"),
-    (lambda m: m.open(JUDGE), CorruptFolder, None, "describes no networks of a GAN"),
+    (lambda m: m.open(Judge.default), CorruptFolder, None, "describes no networks of a GAN"),
 ]
 
 

@@ -6,8 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,7 +15,8 @@ from pydantic import Field
 from aigc_sdk.artifacts import Text
 from aigc_sdk.calls import check_text
 from aigc_sdk.errors import DataError, OptionError
-from aigc_sdk.protocols import Device, DType, Evaluator, Exam, Options, OptionsClass, Report, Score, Source, Step
+from aigc_sdk.judges import ModelEvaluator
+from aigc_sdk.protocols import Exam, Options, OptionsClass, Report, Score, Step
 from aigc_sdk.statistics import bootstrap
 from aigc_sdk.weights import token_ids
 
@@ -53,7 +53,7 @@ class Window:
     stop: int
 
 
-class Perplexity(Evaluator):
+class Perplexity(ModelEvaluator[GPT2]):
     """Perplexity per token and bits per byte of texts under a language model.
 
         report = aigc_sdk.evaluator("gpt2", "runs/mine").evaluate([text])
@@ -66,27 +66,7 @@ class Perplexity(Evaluator):
     """
 
     Options: ClassVar[OptionsClass] = Windows
-
-    def __init__(self, model: GPT2) -> None:
-        self.model = model
-        self.device = model.device
-
-    @classmethod
-    def open(
-        cls, source: Source = None, *, device: Device = "auto", dtype: DType = "float32", revision: str | None = None
-    ) -> Self:
-        """Judge by the model at `source`: None for the default model, a folder, or a hub id."""
-        return cls(GPT2.open(source, device=device, dtype=dtype, revision=revision))
-
-    def save(self, folder: str | Path) -> None:
-        """Write the model's folder."""
-        self.model.save(folder)
-
-    def to(self, device: Device) -> Self:
-        """Move the model to `device` and return this evaluator."""
-        self.model.to(device)
-        self.device = self.model.device
-        return self
+    Model = GPT2
 
     def run(self, exam: Exam) -> Report:
         texts = [_text(sample, index) for index, sample in enumerate(exam.samples)]

@@ -55,7 +55,8 @@ def train(run: Path, max_steps: int = MAX_STEPS, on_step: Callable[[Step], None]
         save_to=run,
         save_every=100,
         resume=True,
-        on_step=on_step or _show,
+        on_step=on_step,
+        progress=True,
         **TRAINING,
     )
     return model
@@ -74,12 +75,6 @@ def xz_bits(training: str, held_out: str) -> float:
         len(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME)) for text in (training, training + held_out)
     ]
     return 8 * (sizes[1] - sizes[0]) / len(held_out.encode())
-
-
-def _show(step: Step) -> None:
-    if step.index % 20 == 0 or "validation_loss" in step.metrics:
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in step.metrics.items())
-        print(f"{step.index}/{step.total}  {figures}", flush=True)
 
 
 def main() -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,9 +14,8 @@ from pydantic import Field, field_validator
 import aigc_sdk
 from aigc_sdk.artifacts import Artifact, Audio, Text
 from aigc_sdk.errors import DataError, MissingDependency, UnknownBackend, shown, suggestion
+from aigc_sdk.judges import ModelEvaluator
 from aigc_sdk.protocols import (
-    Device,
-    DType,
     Evaluator,
     Exam,
     Generator,
@@ -25,7 +23,6 @@ from aigc_sdk.protocols import (
     OptionsClass,
     Report,
     Score,
-    Source,
     Step,
 )
 from aigc_sdk.statistics import Additive
@@ -73,7 +70,7 @@ class Listening(Options):
         return tuple(dict.fromkeys(names))
 
 
-class SpeechJudge(Evaluator):
+class SpeechJudge(ModelEvaluator[Generator[Audio]]):
     """How many words of what is said an offline recogniser mistakes, how unlike recordings it is, how long it takes.
 
         judge = aigc_sdk.evaluator("tts")                  # the default voice; or a folder of any speech model
@@ -90,27 +87,7 @@ class SpeechJudge(Evaluator):
     """
 
     Options: ClassVar[OptionsClass] = Listening
-
-    def __init__(self, model: Generator[Audio]) -> None:
-        self.model = model
-        self.device = model.device
-
-    @classmethod
-    def open(
-        cls, source: Source = None, *, device: Device = "auto", dtype: DType = "float32", revision: str | None = None
-    ) -> Self:
-        """Judge with the voice at `source`: None for the default voice, a folder, or a hub id."""
-        return cls(TTS.open(source, device=device, dtype=dtype, revision=revision))
-
-    def save(self, folder: str | Path) -> None:
-        """Write the voice's folder."""
-        self.model.save(folder)
-
-    def to(self, device: Device) -> Self:
-        """Move the voice to `device` and return this evaluator."""
-        self.model.to(device)
-        self.device = self.model.device
-        return self
+    Model = TTS
 
     def run(self, exam: Exam) -> Report:
         options: Listening = exam.options

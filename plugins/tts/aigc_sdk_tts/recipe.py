@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aigc_sdk.protocols import Step
-
 from . import lexicon, teacher
 from .front import analyse
 from .model import TTS
@@ -62,7 +60,7 @@ def train(
     new: dict[str, Any] = {"voices": (teacher.VOICE,), "vocoder": "new"}
     trainer = TTSTrainer.open(device="cpu", seed=seed, **new) if start is None else TTSTrainer(start)
     model: TTS = trainer.fit(
-        str(speech), max_steps=max_steps, seed=seed, save_to=run, save_every=200, resume=True, on_step=_show, **options
+        str(speech), max_steps=max_steps, seed=seed, save_to=run, save_every=200, resume=True, progress=True, **options
     )
     return model
 
@@ -80,12 +78,6 @@ def export(acoustic: TTS, vocoder: TTS, to: Path) -> TTS:
     )
     TTS(both).save(to)
     return TTS.open(to, device="cpu")
-
-
-def _show(step: Step) -> None:
-    if step.index % 50 == 0:
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in step.metrics.items())
-        print(f"{step.index}/{step.total}  {shown}", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from aigc_sdk.artifacts import Image
 from aigc_sdk.errors import DataError
-from aigc_sdk.protocols import Device, DType, Evaluator, Exam, Options, OptionsClass, Report, Score, Source, Step
+from aigc_sdk.judges import ModelEvaluator
+from aigc_sdk.protocols import Exam, Options, OptionsClass, Report, Score, Step
 
 from .measure import Measured, Values, measure
 from .model import DRAWS_LIMIT, VAE
@@ -29,7 +29,7 @@ class Judging(Options):
     seed: int = Field(0, ge=0, lt=2**63, description="seed of the draws")
 
 
-class Likelihood(Evaluator):
+class Likelihood(ModelEvaluator[VAE]):
     """Bounds on the likelihood of pictures under a VAE, and how well it reconstructs them.
 
         report = aigc_sdk.evaluator("vae", "runs/mine").evaluate(images, labels)
@@ -42,27 +42,7 @@ class Likelihood(Evaluator):
     """
 
     Options: ClassVar[OptionsClass] = Judging
-
-    def __init__(self, model: VAE) -> None:
-        self.model = model
-        self.device = model.device
-
-    @classmethod
-    def open(
-        cls, source: Source = None, *, device: Device = "auto", dtype: DType = "float32", revision: str | None = None
-    ) -> Self:
-        """Judge by the model at `source`: None for the default model, a folder, or a hub id."""
-        return cls(VAE.open(source, device=device, dtype=dtype, revision=revision))
-
-    def save(self, folder: str | Path) -> None:
-        """Write the model's folder."""
-        self.model.save(folder)
-
-    def to(self, device: Device) -> Self:
-        """Move the model to `device` and return this evaluator."""
-        self.model.to(device)
-        self.device = self.model.device
-        return self
+    Model = VAE
 
     def run(self, exam: Exam) -> Report:
         for index, each in enumerate(exam.samples):

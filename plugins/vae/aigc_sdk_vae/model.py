@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, cast
 
 import numpy as np
-import pydantic
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from aigc_sdk import calls, folder, runtime
 from aigc_sdk.artifacts import Image
-from aigc_sdk.errors import CorruptFolder, DataError, InputError, MismatchedFolder, NotOffered, OptionError, suggestion
+from aigc_sdk.drawing import drawn, group_size, padded
+from aigc_sdk.errors import DataError, InputError, NotOffered, OptionError
+from aigc_sdk.labels import Label, LabelOption, known, label_index
 from aigc_sdk.protocols import Device, DType, Generator, Job, Options, OptionsClass, Source, Step
-from aigc_sdk.training.images import pictures, to_images, to_tensor
+from aigc_sdk.training.images import pictures, to_tensor
 from aigc_sdk.weights import fill, on_meta, write_module
 
 from .fitted import Mixture, fit
@@ -25,6 +26,7 @@ from .gaussian import Gaussian
 from .measure import measure
 from .network import GaussianNetwork, Network, Sizes, VQNetwork, new_network
 from .pack import pack, unpack
+from .stored import COMPONENTS_LIMIT, check_own, described
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,24 +35,16 @@ if TYPE_CHECKING:
 
 DEFAULT = Path(__file__).parent / "default"
 FITTED = "fitted"  # the folder inside a model's folder that holds the fitted sampler
-GROUP_PIXELS = 8192  # pixels that are made together
-GROUP_LIMIT = 64
 BATCH = 256  # pictures that are encoded together
-COMPONENTS_LIMIT = 1000
 DRAWS_LIMIT = 1_000_000
 
-Label = str | int | None
 Labels = Label | Sequence[Label]
-
-
-def _as_name(label: Any) -> Any:
-    return str(label) if isinstance(label, int) and not isinstance(label, bool) else label
 
 
 class Drawing(Options):
     """How pictures are drawn."""
 
-    label: Annotated[str | None, pydantic.BeforeValidator(_as_name)] = Field(
+    label: LabelOption = Field(
         None, description="a label's name or, where none is called so, its number; none: each picture draws its own"
     )
     sampler: Literal["auto", "prior", "fitted"] = Field(
@@ -109,6 +103,7 @@ class VAE(Generator[Image]):
         self.source = source
         self.latent = sizes.latent
         self.shape = sizes.shape
+        self._group = group_size(sizes.shape)
 
     @classmethod
     def open(
@@ -129,8 +124,8 @@ class VAE(Generator[Image]):
         kind, place = runtime.dtype(dtype), runtime.device(device)
         default = source is None or source == "default"
         opened = folder.read(DEFAULT if default or source is None else source, backend="vae", revision=revision)
-        sizes, labels, components = _described(opened)
-        _check_own(opened, encoder, decoder)
+        sizes, labels, components = described(opened)
+        check_own(opened, encoder, decoder)
         with on_meta():
             network = new_network(sizes, encoder, decoder)
             fitted = Mixture(max(1, len(labels)), components, sizes.latent) if components else None
@@ -182,7 +177,7 @@ class VAE(Generator[Image]):
     ) -> Latents:
         """The latents of `generate(n=n, seed=seed, label=label, ...)`, as `decode` takes them."""
         options = Drawing.parse("vae", {"label": label, "sampler": sampler, "temperature": temperature})
-        _count("n", n, calls.SAMPLES_LIMIT)
+        calls.check_count("n", n, calls.SAMPLES_LIMIT)
         calls.check_seed(seed)
         wanted = self.label_index(options.label)
         self._sampler(options.sampler)
@@ -214,7 +209,7 @@ class VAE(Generator[Image]):
     def interpolate(self, first: Any, last: Any, steps: int = 8, *, label: Label = None) -> list[Image]:
         """`steps` pictures from one to another, along the line between their latents."""
         self._needs_gaussians("interpolate")
-        _count("steps", steps, calls.SAMPLES_LIMIT)
+        calls.check_count("steps", steps, calls.SAMPLES_LIMIT)
         ends = [self.read(each, label, name=name) for each, name in ((first, "first"), (last, "last"))]
         for (pixels, _), name in zip(ends, ("first", "last"), strict=True):
             _one(pixels, name)
@@ -238,7 +233,7 @@ class VAE(Generator[Image]):
         picture of `seed`. `aigc_sdk.media.grid(images, columns=steps)` shows the rows.
         """
         self._needs_gaussians("traverse")
-        _count("steps", steps, calls.SAMPLES_LIMIT)
+        calls.check_count("steps", steps, calls.SAMPLES_LIMIT)
         if isinstance(span, bool) or not isinstance(span, int | float) or not 0 < span <= 100:
             raise OptionError(f"span={span!r}: give a number above 0, at most 100", field="span")
         chosen = range(self.latent) if latents is None else latents
@@ -261,7 +256,7 @@ class VAE(Generator[Image]):
 
         Where the model has labels and a picture has none, it is that of the label that explains it best.
         """
-        _count("draws", draws, DRAWS_LIMIT)
+        calls.check_count("draws", draws, DRAWS_LIMIT)
         calls.check_seed(seed)
         pixels, labels = self.read(images, label, needs_labels=False)
         if labels is not None or not self.labels:
@@ -298,7 +293,11 @@ class VAE(Generator[Image]):
         components: None is one where there are labels, and ten where there are none. The trainer does this by itself.
         """
         self._needs_gaussians("fit_sampler")
-        count = (1 if self.labels else 10) if components is None else _count("components", components, COMPONENTS_LIMIT)
+        count = (
+            (1 if self.labels else 10)
+            if components is None
+            else calls.check_count("components", components, COMPONENTS_LIMIT)
+        )
         pixels, labels = self.read(images, label)
         self.fitted = fit(self._gaussians(pixels, labels), labels, len(self.labels), count)
 
@@ -325,20 +324,7 @@ class VAE(Generator[Image]):
 
     def label_index(self, label: Label) -> int | None:
         """The number of a label that is given by name or number; None for None. Raises OptionError."""
-        if label is None:
-            return None
-        name = str(label)
-        if not self.labels:
-            message = f"vae option label={label!r}: this model was trained without labels; leave it out"
-            raise OptionError(message, field="label")
-        if name in self.labels:
-            return self.labels.index(name)
-        if name.isdecimal() and int(name) < len(self.labels):
-            return int(name)
-        raise OptionError(
-            f"vae option label={label!r}: the model has no such label.{suggestion(name, self.labels)} {self._known()}",
-            field="label",
-        )
+        return label_index(label, self.labels, "vae")
 
     def read(
         self,
@@ -369,17 +355,12 @@ class VAE(Generator[Image]):
             its = [places[index] for index in found.labels]
         elif self.labels and needs_labels and isinstance(self.network, GaussianNetwork):
             raise OptionError(
-                f"{name}: the pictures have no labels, and the model needs them; pass label=. {self._known()}",
+                f"{name}: the pictures have no labels, and the model needs them; pass label=. {known(self.labels)}",
                 field="label",
             )
         else:
             return pixels, None
         return pixels, torch.tensor(cast(list[int], its), device=self.device)
-
-    @property
-    def _group(self) -> int:
-        """How many pictures are made together: always as many, because other batches round otherwise."""
-        return max(1, min(GROUP_LIMIT, GROUP_PIXELS // (self.shape[1] * self.shape[2])))
 
     def _draw(self, seed: int) -> _Draw:
         rng = runtime.rng(seed)
@@ -413,25 +394,18 @@ class VAE(Generator[Image]):
         grid, drawn = self.sizes.grid, []
         for start in range(0, len(uniform), self._group):
             some, its = uniform[start : start + self._group], labels[start : start + self._group]
-            padded = _padded(some, self._group).to(self.device)
-            beside = _padded(its, self._group).to(self.device) if self.labels else None
-            drawn.append(network.prior.draw(padded, beside, temperature)[: len(some)].cpu())
+            uniforms = padded(some, self._group).to(self.device)
+            beside = padded(its, self._group).to(self.device) if self.labels else None
+            drawn.append(network.prior.draw(uniforms, beside, temperature)[: len(some)].cpu())
         return torch.cat(drawn).view(-1, grid, grid)
 
     def _made(self, latents: Tensor, labels: Sequence[int | None]) -> list[Image]:
         """The pictures of latents or codes, which are on the CPU."""
         self.network.eval()
-        images: list[Image] = []
-        beside = self.labels and isinstance(self.network, GaussianNetwork)
-        with torch.no_grad():
-            for start in range(0, len(latents), self._group):
-                some = latents[start : start + self._group]
-                its = torch.tensor(labels[start : start + self._group]) if beside else None
-                padded = _padded(some, self._group).to(self.device)
-                made = self._decoded(padded, None if its is None else _padded(its, self._group).to(self.device))
-                images += [Image(pixels) for pixels in to_images(made[: len(some)].cpu())]
-        infos = [{"label": self.labels[each]} if self.labels and each is not None else {} for each in labels]
-        return [Image(image.pixels, info=info) for image, info in zip(images, infos, strict=True)]
+        told = bool(self.labels) and isinstance(self.network, GaussianNetwork)
+        return drawn(
+            self._decoded, latents, labels, names=self.labels, told=told, group=self._group, device=self.device
+        )
 
     def _decoded(self, latents: Tensor, labels: Tensor | None) -> Tensor:
         """Pictures in [-1, 1] as float32."""
@@ -479,7 +453,9 @@ class VAE(Generator[Image]):
             raise InputError(f"{name}: {len(each)} labels for {n}; pass one label, or one each", field="label")
         chosen = [self.label_index(one) for one in each]
         if self.labels and isinstance(self.network, GaussianNetwork) and None in chosen:
-            raise OptionError(f"{name}: some have no label of their own; pass label=. {self._known()}", field="label")
+            raise OptionError(
+                f"{name}: some have no label of their own; pass label=. {known(self.labels)}", field="label"
+            )
         return chosen
 
     def _checked(self, latents: Any) -> Tensor:
@@ -527,39 +503,6 @@ class VAE(Generator[Image]):
             raise NotOffered(f"{what} needs codes, and this model has Gaussian latents; use a model of kind='vq'")
         return self.network
 
-    def _known(self) -> str:
-        shown = ", ".join(self.labels[:20])
-        return f"Labels: {shown}{', ...' if len(self.labels) > 20 else ''}."
-
-
-def _described(opened: folder.Folder) -> tuple[Sizes, tuple[str, ...], int]:
-    """Sizes, labels, and how many components the fitted sampler has: what config.json says."""
-    config = opened.config()
-    labels, sizes, components = config.get("labels", []), config.get("sizes"), config.get("components", 0)
-    if not isinstance(labels, list) or not all(isinstance(each, str) for each in labels):
-        raise CorruptFolder(f"{opened.path}: config.json has no list of labels")
-    if not isinstance(sizes, dict) or not isinstance(components, int) or not 0 <= components <= COMPONENTS_LIMIT:
-        raise CorruptFolder(f"{opened.path}: config.json describes no network of a VAE")
-    try:
-        parsed = Sizes.parse("vae", sizes)
-    except OptionError as error:
-        raise CorruptFolder(f"{opened.path}: config.json describes no network of a VAE: {error}") from error
-    if len(labels) != parsed.classes:
-        raise CorruptFolder(f"{opened.path}: config.json names {len(labels)} labels for {parsed.classes} classes")
-    return parsed, tuple(labels), components
-
-
-def _check_own(opened: folder.Folder, encoder: nn.Module | None, decoder: nn.Module | None) -> None:
-    """A folder of modules of somebody's own needs them, and another takes none."""
-    own, given = opened.config().get("own") is True, encoder is not None or decoder is not None
-    if own and not given:
-        raise MismatchedFolder(
-            f"{opened.path} has weights of modules that are not this package's; pass them: "
-            "aigc_sdk_vae.model.VAE.open(folder, encoder=..., decoder=...)"
-        )
-    if given and not own:
-        raise MismatchedFolder(f"{opened.path} is of this package's own modules; leave encoder and decoder out")
-
 
 def _named(digest: str, module: nn.Module) -> dict[str, Tensor]:
     """A module's tensors, and a digest among them."""
@@ -579,13 +522,3 @@ def _one(pixels: Tensor, name: str) -> Tensor:
 
 def _listed(labels: Tensor | None, n: int) -> list[int | None]:
     return [None] * n if labels is None else labels.tolist()
-
-
-def _padded(some: Tensor, n: int) -> Tensor:
-    return torch.cat([some, some.new_zeros(n - len(some), *some.shape[1:])])
-
-
-def _count(name: str, value: Any, most: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise OptionError(f"{name}={value!r}: give an integer from 1 to {most:,}", field=name)
-    return value

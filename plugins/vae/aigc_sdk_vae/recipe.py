@@ -37,7 +37,8 @@ def train(run: Path, max_steps: int = MAX_STEPS, seed: int = 0, on_step: Callabl
         save_to=run,
         save_every=500,
         resume=True,
-        on_step=on_step or _show,
+        on_step=on_step,
+        progress=True,
         **TRAINING,
     )
     return model
@@ -48,12 +49,6 @@ def export(model: VAE, to: Path) -> VAE:
     model.network.half()
     model.save(to)
     return VAE.open(to, device="cpu")
-
-
-def _show(step: Step) -> None:
-    if step.index % 100 == 0 or "validation_loss" in step.metrics:
-        figures = "  ".join(f"{name} {value:.2f}" for name, value in step.metrics.items())
-        print(f"{step.index}/{step.total}  {figures}", flush=True)
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from aigc_sdk import runtime
 from aigc_sdk.artifacts import Artifact, Image
 from aigc_sdk.errors import DataError, OptionError
+from aigc_sdk.labels import labelled
 from aigc_sdk.protocols import Device, DType, Fit, OptionsClass, Source, Step
 from aigc_sdk.training import Loop, Precision, TorchTrainer, order, schedule
 from aigc_sdk.training.images import Augmentation, Pictures, augmented, pictures, to_images, to_tensor
@@ -22,9 +23,10 @@ from aigc_sdk.training.read_once import ReadOnce
 from aigc_sdk.training.torch_trainer import check_dtype, check_no_sizes
 
 from .measure import measure
-from .model import COMPONENTS_LIMIT, VAE, Drawing
+from .model import VAE, Drawing
 from .network import GaussianNetwork, Sizes, VQNetwork, new_network
 from .objective import Objective
+from .stored import COMPONENTS_LIMIT
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Update = Annotated[int, Field(ge=1, le=1 << 40)]
@@ -277,37 +279,7 @@ class VAETrainer(TorchTrainer[VAE]):
     def _pictures_of(self, data: Any, name: str, options: TrainingOptions) -> Pictures:
         channels, height, _ = self.model.shape
         found = pictures(data, size=height, channels=cast(Any, channels), corrupt=options.corrupt, name=name)
-        return self._labelled(found, name)
-
-    def _labelled(self, found: Pictures, name: str) -> Pictures:
-        """The pictures with the labels that the model needs, or none."""
-        labels = self.model.labels
-        if not labels:
-            return Pictures(found.pixels, None, (), found.skipped)
-        if found.labels is None:
-            raise DataError(
-                f"{name} has no labels, and the model was made for {len(labels)}; pass (pictures, labels) or a folder with a "
-                "folder per label, or make a model with classes=0",
-                field=name,
-            )
-        if not self._named and len(found.names) != len(labels):
-            shown = ", ".join(map(repr, found.names[:5])) + (", ..." if len(found.names) > 5 else "")
-            count = "one label" if len(found.names) == 1 else f"{len(found.names)} labels"
-            raise DataError(
-                f"{name} has {count} ({shown}), the model was made for {len(labels)}; make one with "
-                f"classes={len(found.names) if len(found.names) > 1 else 0}",
-                field=name,
-            )
-        if self._named and found.names != labels:
-            unknown = [each for each in found.names if each not in labels]
-            if unknown:
-                raise DataError(
-                    f"{name} has the label {unknown[0]!r}, which the model does not know; it knows {', '.join(labels[:20])}",
-                    field=name,
-                )
-            places = np.array([labels.index(each) for each in found.names])
-            return Pictures(found.pixels, places[found.labels], labels, found.skipped)
-        return found
+        return labelled(found, self.model.labels, named=self._named, name=name)
 
     def _check_objective(self, options: TrainingOptions) -> None:
         network = self.model.network

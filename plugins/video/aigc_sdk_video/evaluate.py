@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -13,12 +12,12 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from aigc_sdk import artifacts, folder, runtime
+from aigc_sdk import artifacts, runtime
 from aigc_sdk.distances import Moments, frechet, within_label_distance
-from aigc_sdk.errors import CorruptFolder, DataError, OptionError, PromptError
-from aigc_sdk.protocols import Device, DType, Evaluator, Exam, Options, OptionsClass, Report, Score, Source, Step
+from aigc_sdk.errors import DataError, OptionError, PromptError
+from aigc_sdk.judges import ClassifierEvaluator
+from aigc_sdk.protocols import Device, Exam, Options, OptionsClass, Report, Score, Step
 from aigc_sdk.training import order
-from aigc_sdk.weights import fill, on_meta, write_module
 
 from .architecture import ABSENT, DIRECTIONS, FREE, Sizes
 from .clips import Clips, clips
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
     Things = tuple[tuple[int, int], ...]
 
-DEFAULT = Path(__file__).parent / "judge"
 FEATURES = 64
 ENOUGH = 2 * FEATURES  # samples; a covariance of fewer says too little
 WITHIN = 22.5  # degrees from the direction that was asked for
@@ -86,7 +84,7 @@ class JudgeNetwork(nn.Module):
         return found
 
 
-class VideoJudge(Evaluator):
+class VideoJudge(ClassifierEvaluator):
     """What films show and how it moves, by independent classifiers.
 
         judge = aigc_sdk.evaluator("video")  # of moving digits at 32 pixels
@@ -103,34 +101,12 @@ class VideoJudge(Evaluator):
     """
 
     Options: ClassVar[OptionsClass] = JudgeOptions
+    backend = "video"
+    default = Path(__file__).parent / "judge"
 
-    def __init__(self, network: JudgeNetwork, facts: dict[str, Any], *, device: str = "cpu") -> None:
-        self.network = network.eval()
-        self.facts = facts
-        self.labels: tuple[str, ...] = tuple(facts["labels"])
-        self.device = device
-
-    @classmethod
-    def open(
-        cls, source: Source = None, *, device: Device = "auto", dtype: DType = "float32", revision: str | None = None
-    ) -> Self:
-        """Load a judge: None or "default" for the one of moving digits in this package, a folder, or a hub id."""
-        runtime.dtype(dtype, ("float32",))
-        place = runtime.device(device)
-        chosen = DEFAULT if source is None or source == "default" else source
-        opened = folder.read(chosen, backend="video", revision=revision)
-        facts = opened.config()
-        labels = facts.get("labels")
-        if (
-            facts.get("model_type") != "aigc_video_judge"
-            or not isinstance(labels, list)
-            or facts.get("channels") not in (1, 3)
-        ):
-            raise CorruptFolder(f"{opened.path}: config.json describes no judge of films")
-        with on_meta():
-            network = JudgeNetwork(facts["channels"], len(labels))
-        fill(network, opened.path, place, torch.float32)
-        return cls(network, facts, device=place)
+    @staticmethod
+    def new_network(channels: int, labels: int) -> JudgeNetwork:
+        return JudgeNetwork(channels, labels)
 
     @classmethod
     def trained(
@@ -187,19 +163,6 @@ class VideoJudge(Evaluator):
             self._row(ranked, asked, moved) for ranked, asked, moved in zip(guesses, things, movements, strict=True)
         ]
         return Report(dict(self._scores(films, np.stack(features), rows, things, movements)), rows)
-
-    def save(self, folder_: str | Path) -> None:
-        """Write a folder that `open` reads."""
-        fingerprint = runtime.fingerprint(self.network)
-        with folder.writing(folder_, backend="video", role="evaluator", fingerprint=fingerprint) as path:
-            (path / "config.json").write_text(json.dumps(self.facts, indent=2) + "\n", encoding="utf-8")
-            write_module(self.network, path)
-
-    def to(self, device: Device) -> Self:
-        """Move the judge to `device`."""
-        self.device = runtime.device(device)
-        self.network.to(self.device)
-        return self
 
     def _expected(self, exam: Exam) -> list[Things | None]:
         """What each sample should show: labels and directions, as indices; None where nobody says."""
@@ -332,7 +295,6 @@ class VideoJudge(Evaluator):
                 self.network.within[label] = distance
         right = [scores.argmax(1) == label for (scores, _), label in zip(judged, labels, strict=True)]
         self.facts |= {
-            "model_type": "aigc_video_judge",
             "reference": len(films),
             "accuracy": float(np.mean(right)),
             "floor": frechet(Moments.of(training), reference),

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from aigc_sdk import artifacts, folder, runtime
 from aigc_sdk.errors import CorruptFolder, OptionError
+from aigc_sdk.labels import read_sizes
 from aigc_sdk.protocols import Device, DType, Generator, Job, OptionsClass, Source, Step
 from aigc_sdk.training.images import LUMA, to_images
 from aigc_sdk.weights import fill, on_meta, write_module
@@ -182,16 +183,6 @@ def new_model(sizes: Sizes, seed: int, device: str) -> Video:
 
 def _described(opened: folder.Folder) -> tuple[Sizes, tuple[str, ...]]:
     """Sizes and labels: what config.json says."""
-    config = opened.config()
-    labels, sizes = config.get("labels"), config.get("sizes")
-    if config.get("model_type") != MODEL_TYPE or not isinstance(sizes, dict):
+    if opened.config().get("model_type") != MODEL_TYPE:
         raise CorruptFolder(f"{opened.path}: config.json describes no film model")
-    if not isinstance(labels, list) or not all(isinstance(each, str) for each in labels):
-        raise CorruptFolder(f"{opened.path}: config.json has no list of labels")
-    try:
-        parsed = Sizes.parse("video", sizes)
-    except OptionError as error:
-        raise CorruptFolder(f"{opened.path}: config.json describes no film model: {error}") from error
-    if len(labels) != parsed.classes:
-        raise CorruptFolder(f"{opened.path}: config.json names {len(labels)} labels for {parsed.classes} classes")
-    return parsed, tuple(labels)
+    return read_sizes(opened, Sizes, "video", "no film model")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from aigc_sdk.errors import PromptError, shown, suggestion
+from aigc_sdk.labels import known
 
 from .architecture import DIRECTIONS, FREE
 
@@ -56,6 +57,6 @@ def _thing(part: str, labels: Sequence[str], prompt: str) -> tuple[int, int]:
 
 
 def _example(labels: Sequence[str]) -> str:
-    listed = f"Labels: {', '.join(labels[:20])}{', ...' if len(labels) > 20 else ''}. " if labels else ""
+    listed = f"{known(labels)} " if labels else ""
     what = f"a {labels[-1]}" if labels else "something"
     return f"{listed}Directions: left, right, up, down and their pairs. Write {what + ' moving up left'!r}, say"

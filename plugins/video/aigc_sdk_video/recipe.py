@@ -49,7 +49,8 @@ def train(
         save_to=run,
         save_every=500,
         resume=True,
-        on_step=on_step or show_progress,
+        on_step=on_step,
+        progress=True,
         **TRAINING,
     )
     return model
@@ -91,13 +92,6 @@ def figures(model: Video, judge: VideoJudge, each: int = 10, **options: Any) -> 
         "one digit": judge.evaluate(list(clips(model, each, **options))),
         "two digits": judge.evaluate(list(pairs(model, 2 * each, **options))),
     }
-
-
-def show_progress(step: Step) -> None:
-    """A line of figures now and then."""
-    if step.index % 50 == 0:
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in step.metrics.items())
-        print(f"{step.index}/{step.total}  {shown}", flush=True)
 
 
 def main() -> None:

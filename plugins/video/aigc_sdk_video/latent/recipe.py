@@ -16,7 +16,7 @@ import torch
 
 from aigc_sdk_video.evaluate import VideoJudge
 from aigc_sdk_video.model import Video
-from aigc_sdk_video.recipe import TRAINED_ON, clips, export, show_progress
+from aigc_sdk_video.recipe import TRAINED_ON, clips, export
 from aigc_sdk_video.train import VideoTrainer
 
 SIZES: dict[str, Any] = {"architecture": "latent", "size": 32, "frames": 16, "latent": 4, "width": 192, "depth": 4}
@@ -57,7 +57,7 @@ def main() -> None:
             save_to=arguments.to.with_name(arguments.to.name + "-run"),
             save_every=500,
             resume=True,
-            on_step=show_progress,
+            progress=True,
             **TRAINING,
         )
         model = export(made, arguments.to)
