@@ -2,12 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-PACKAGES := aigc_sdk $(filter-out %.egg-info,$(wildcard plugins/*/aigc_sdk_*))
+PACKAGES := aigc_sdk $(filter-out %.egg-info,$(wildcard plugins/*/aigc_sdk_* examples/third_party/*/aigc_sdk_*))
 
-.PHONY: help quickstart test gauntlet lint format docs reference bench wheels clean
+.PHONY: help quickstart test gauntlet lint format docs docs-test reference bench wheels floors version clean
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(READY): requirements-dev.txt pyproject.toml $(wildcard plugins/*/pyproject.toml)
 	$(PYTHON) -m venv .venv
@@ -32,10 +32,13 @@ format: $(READY) ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY) ## the option tables; the API reference and a page to listen to, as HTML in build/docs
+docs: $(READY) ## the site, with figures of real runs, in build/site; a warning is an error
 	$(BIN)/python docs/tables.py
-	$(BIN)/python -m pdoc -o build/docs aigc_sdk aigc_sdk.errors aigc_sdk.media aigc_sdk.runtime aigc_sdk.training aigc_sdk.testing
-	$(BIN)/python docs/listen.py
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python docs/media.py
+	$(BIN)/python docs/pages.py
+
+docs-test: docs ## follow every page, example and notebook, and every link of the site
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m docs -n 2 --dist worksteal --timeout 600
 
 reference: $(READY) ## train with three seeds, and write docs/quality.md; takes about ten minutes
 	$(BIN)/python docs/quality.py
@@ -46,5 +49,11 @@ bench: $(READY) ## measure beside the peers; takes about an hour
 wheels: $(READY) ## build every wheel and install them together in a fresh environment
 	PYTHON=$(PYTHON) tests/wheels.sh
 
+floors: $(READY) ## test the wheels with the oldest versions that they say they work with
+	PYTHON=$(PYTHON) tests/floors.sh
+
+version: $(READY) ## write a new version everywhere: make version V=0.2.0
+	$(BIN)/python tests/versions.py $(V)
+
 clean: ## remove what building and testing left
-	rm -rf build dist runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist runs .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -34,18 +34,21 @@ def page() -> str:
 
 
 def lines() -> Iterator[str]:
-    """A section per backend, a table per role."""
+    """A section per backend."""
     for name in BACKENDS:
         yield from ["", f"## {name}", "", backend(name).summary]
-        for role in ROLES:
-            if getattr(backend(name), role) is None:
-                continue
-            cls = resolve(name, role)
-            if role == "trainer":
-                yield from table(f"{role}: a new model (`aigc_sdk.trainer({name!r}, ...)`)", cls.Config)
-            yield from table(
-                f"{role}: one call" if role != "trainer" else f"{role}: one run (`steps`, `fit`)", cls.Options
-            )
+        yield from section(name)
+
+
+def section(name: str) -> Iterator[str]:
+    """The tables of one backend, one per role."""
+    for role in ROLES:
+        if getattr(backend(name), role) is None:
+            continue
+        cls = resolve(name, role)
+        if role == "trainer":
+            yield from table(f"{role}: a new model (`aigc_sdk.trainer({name!r}, ...)`)", cls.Config)
+        yield from table(f"{role}: one call" if role != "trainer" else f"{role}: one run (`steps`, `fit`)", cls.Options)
 
 
 def table(title: str, options: type[aigc_sdk.Options]) -> Iterator[str]:

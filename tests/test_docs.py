@@ -6,13 +6,16 @@ A page is followed from top to bottom in an empty folder, offline, on the CPU:
     <!-- file: PATH --> ```...    is written to PATH
     ```console                    every line after `$ ` that starts with one of COMMANDS runs, and succeeds; lines below
                                   it are of its output, in which `...` stands for the rest of a line
+    <!-- output -->               before a block says that it is of what the Python block above prints
     <!-- not run: REASON -->      before a block leaves it out
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
+import io
 import os
 import pkgutil
 import re
@@ -32,11 +35,15 @@ import aigc_sdk
 import aigc_sdk.training
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("plugins/*/README.md"))]
-LINKED = [*PAGES, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("plugins/*/README.md"))]
+PAGES = [each for each in PAGES if not each.name.endswith(".zh-CN.md")]  # their listings are those of the English page
+CHINESE = [ROOT / "README.zh-CN.md", ROOT / "docs/start.zh-CN.md"]
+LINKED = [*PAGES, *CHINESE, *(ROOT / f"{name}.md" for name in ("ARCHITECTURE", "CONTRIBUTING", "SECURITY"))]
+LINKED += sorted(ROOT.glob("examples/**/README.md"))
 COMMANDS = ("aigc ", "pip ", "python ")
 FENCE = re.compile(
-    r"^(?:<!-- (?P<mark>file|not run): *(?P<about>.*?) *-->\n)?```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S
+    r"^(?:<!-- (?P<mark>file|not run|output)(?:: *(?P<about>.*?))? *-->\n)?```(?P<kind>\w*)\n(?P<text>.*?)^```$",
+    re.M | re.S,
 )
 LINK = re.compile(r"\[[^\]]*\]\((?!\w+:)([^)\s]+)\)")
 
@@ -52,6 +59,7 @@ class Block:
     text: str
     file: str = ""
     skipped: bool = False
+    output: bool = False
 
 
 def blocks(page: Path) -> list[Block]:
@@ -60,9 +68,9 @@ def blocks(page: Path) -> list[Block]:
     for match in FENCE.finditer(content):
         line = content.count("\n", 0, match.start("text")) + 1
         mark, about = match["mark"], match["about"]
-        assert mark is None or about, f"{page.name}:{line}: say which file, or why it is not run"
+        assert mark in (None, "output") or about, f"{page.name}:{line}: say which file, or why it is not run"
         file = about if mark == "file" else ""
-        found.append(Block(page.name, line, match["kind"], match["text"], file, mark == "not run"))
+        found.append(Block(page.name, line, match["kind"], match["text"], file, mark == "not run", mark == "output"))
     return found
 
 
@@ -74,6 +82,7 @@ def to_run(page: Path) -> bool:
     return any(each.kind in ("python", "console") and not each.skipped for each in blocks(page))
 
 
+@pytest.mark.docs
 @pytest.mark.parametrize("page", [each for each in PAGES if to_run(each)], ids=named)
 def test_a_page_can_be_followed_from_top_to_bottom(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in surroundings(tmp_path).items():
@@ -83,6 +92,7 @@ def test_a_page_can_be_followed_from_top_to_bottom(page: Path, tmp_path: Path, m
     folder.mkdir()
     monkeypatch.chdir(folder)
     names: dict[str, Any] = {"__name__": "__main__"}
+    printed = ""
     for block in blocks(page):
         if block.file:
             path = folder / block.file
@@ -90,7 +100,11 @@ def test_a_page_can_be_followed_from_top_to_bottom(page: Path, tmp_path: Path, m
             path.write_text(block.text)
         elif block.kind == "python" and not block.skipped:
             source = "\n" * (block.line - 1) + block.text  # so that an error names the page's line
-            exec(compile(source, str(page), "exec", dont_inherit=True), names)
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                exec(compile(source, str(page), "exec", dont_inherit=True), names)
+            printed = out.getvalue()
+        elif block.output:
+            assert re.search(as_pattern(block.text), printed), f"{page.name}:{block.line}: it prints:\n{printed}"
         elif block.kind == "console" and not block.skipped:
             for line, command, expected in commands(block):
                 run(f"{block.page}:{line}", command, expected)
@@ -138,8 +152,12 @@ def run(where: str, command: str, expected: str) -> None:
         ["bash", "-e", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, f"{where}: {command}{done.stdout[-6000:]}{done.stderr[-3000:]}"
-    pattern = re.sub(r"(\\?\s)+", r"\\s+", re.escape(expected.strip()).replace(r"\.\.\.", ".*"))
-    assert re.search(pattern, done.stdout), f"{where}: {command}prints:\n{done.stdout}"
+    assert re.search(as_pattern(expected), done.stdout), f"{where}: {command}prints:\n{done.stdout}"
+
+
+def as_pattern(output: str) -> str:
+    """What matches an output that a page shows: white space may differ, and `...` stands for the rest of a line."""
+    return re.sub(r"(\\?\s)+", r"\\s+", re.escape(output.strip()).replace(r"\.\.\.", ".*"))
 
 
 def test_the_plugin_of_the_tutorial_is_not_in_this_environment() -> None:
@@ -166,6 +184,13 @@ def headings(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     titles = re.findall(r"^#+ (.*)$", without_fences(page), re.M)
     return {re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", CHINESE, ids=named)
+def test_a_chinese_page_has_the_listings_and_sections_of_the_english_one(page: Path) -> None:
+    english = page.with_name(page.name.replace(".zh-CN", ""))
+    assert [each.text for each in blocks(page)] == [each.text for each in blocks(english)]
+    assert len(headings(page)) == len(headings(english))
 
 
 def test_the_option_tables_are_those_of_the_options() -> None:
