@@ -14,6 +14,8 @@ import pytest
 from aigc_sdk import media
 from aigc_sdk_process.finish import loudness
 
+pytestmark = pytest.mark.docs
+
 EXAMPLES = Path(__file__).parents[3] / "examples"
 SAME = "the same, to the byte"
 
