@@ -19,16 +19,18 @@ from .registry import Backend, Listing, backends, evaluator, load, register, tra
 from .replays import Replay, read, replay
 
 if TYPE_CHECKING:
+    from .hub import Pushed, push
     from .protocols import Evaluator, Exam, Fit, Generator, Job, Options, Report, Score, Step, Trainer
 else:
 
     def __getattr__(name: str) -> Any:
-        """The contracts, imported when one of them is first asked for: defining a pydantic model takes 50 ms."""
+        """The contracts, imported when one of them is first asked for: defining a pydantic model takes 50 ms; and the hub."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from . import protocols
+        from importlib import import_module
 
-        globals()[name] = getattr(protocols, name)
+        module = import_module(".hub" if name in ("Pushed", "push") else ".protocols", __name__)
+        globals()[name] = getattr(module, name)
         return globals()[name]
 
     def __dir__() -> list[str]:
@@ -49,6 +51,7 @@ __all__ = [
     "Job",
     "Listing",
     "Options",
+    "Pushed",
     "Replay",
     "Report",
     "Score",
@@ -61,6 +64,7 @@ __all__ = [
     "evaluator",
     "hookimpl",
     "load",
+    "push",
     "read",
     "register",
     "replay",

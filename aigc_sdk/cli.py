@@ -1,4 +1,4 @@
-"""`aigc`: list backends, generate, train, evaluate, replay, and examine the installation.
+"""`aigc`: list backends, generate, train, evaluate, replay, push, and examine the installation.
 
 Exit codes: 0 done; 1 it failed; 2 wrong input; 3 a replay differs; 130 interrupted.
 """
@@ -21,6 +21,7 @@ from typer.core import TyperCommand, TyperGroup
 import aigc_sdk
 
 from . import calls, registry
+from ._push_command import push
 from .artifacts import Artifact, Text
 from .errors import (
     AigcError,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 DEBUG = "AIGC_SDK_DEBUG"
 FAILED, WRONG, DIFFERS, INTERRUPTED = 1, 2, 3, 130
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
-ORDER = ("backends", "generate", "train", "evaluate", "replay", "doctor")
+ORDER = ("backends", "generate", "train", "evaluate", "replay", "push", "doctor")
 SPOKEN = {  # what the library's messages advise, in the words of the command line
     "resume=True": "--resume",
     "resume='anyway'": "--resume --anyway",
@@ -190,7 +191,9 @@ Source = Annotated[
     str | None, typer.Option(metavar="MODEL", help="Model folder or hub id; none: the backend's default.")
 ]
 DeviceFlag = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:1.")]
-DTypeFlag = Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(help="Precision to compute in.")]
+DTypeFlag = Annotated[
+    Literal["float32", "bfloat16", "float16", "int8", "auto"], typer.Option(help="Precision to compute in.")
+]
 Revision = Annotated[str | None, typer.Option(metavar="NAME", help="Branch, tag or commit of a hub id.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Seed = Annotated[int | None, typer.Option(help="0 to 2**63-1; none: draw one and record it.")]
@@ -549,6 +552,9 @@ def replay(
     else:
         print(shown(str(found)))
     return 0 if found.same else DIFFERS
+
+
+app.command()(push)
 
 
 @app.command()

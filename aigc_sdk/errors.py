@@ -18,7 +18,8 @@
     │   ├── CorruptFolder          damaged: the bytes are not the bytes that were saved
     │   ├── UnsafeFolder           it tries something that a model has no business doing
     │   ├── MismatchedFolder       sound, but not for this model, data or run
-    │   └── DownloadError          a hub download failed or was interrupted
+    │   ├── DownloadError          a hub download failed or was interrupted; `.reason` says why
+    │   └── UploadError            a hub refused an upload; `.reason` says why
     ├── MediaError                 a picture, sound or film that cannot be read or written
     ├── ResourceError
     │   ├── DiskError (OSError)    full, read-only or failing storage
@@ -118,7 +119,22 @@ class MismatchedFolder(FolderError):
 
 
 class DownloadError(FolderError):
-    """A download from a hub failed or was interrupted; nothing half-written is left."""
+    """A download from a hub failed or was interrupted; nothing half-written is left.
+
+    `reason` is one of REASONS in aigc_sdk.hub: "missing", "gated", "token", "unreachable" and so on.
+    """
+
+    def __init__(self, message: str, *, reason: str = "refused") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class UploadError(FolderError):
+    """A hub could not be reached or refused an upload; the model is not there. `reason` is as in DownloadError."""
+
+    def __init__(self, message: str, *, reason: str = "refused") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class MediaError(AigcError):

@@ -13,14 +13,16 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import storage
-from .errors import AigcError, CorruptFolder, DownloadError, MismatchedFolder, NotAModel, UnsafeFolder, printable
+from ._client import download
+from .errors import AigcError, CorruptFolder, MismatchedFolder, NotAModel, UnsafeFolder, printable
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +38,9 @@ PATTERNS = (
     *("*spiece.model", "*tokenizer.model"),  # SentencePiece's vocabularies
 )
 """The names that belong to a model. Nothing else is downloaded, verified or opened: no code, no pickle."""
+
+DOCUMENTS = ("README.md", "LICENSE*", "NOTICE*")
+"""What people read beside a model, and nothing here opens: it may be added and changed when the model is saved."""
 
 JSON_LIMIT = 64_000_000  # bytes; the largest tokenizer.json of a public model has 35 MB
 JSON_DEPTH = 64
@@ -108,7 +113,7 @@ def read(source: str | Path, *, backend: str, revision: str | None = None) -> Fo
     """
     path = Path(os.path.expanduser(source))
     if not os.path.exists(path) and _is_hub_id(str(source)):
-        path, name = download(str(source), revision)
+        path, name = download(str(source), revision, PATTERNS)
     else:
         path = _finished(path)
         name = str(path)
@@ -126,7 +131,13 @@ def read(source: str | Path, *, backend: str, revision: str | None = None) -> Fo
 
 def backend_of(folder: str | Path) -> str:
     """The name of the backend that opens `folder`: what aigc.json says, or else who opens its model type."""
-    path = _finished(Path(os.path.expanduser(folder)))
+    path = Path(os.path.expanduser(folder))
+    if not os.path.exists(path) and _is_hub_id(str(folder)):
+        raise NotAModel(
+            f"there is no folder {_shown(path)}; a model on the hub is opened by the name of its backend: "
+            f"aigc_sdk.load('gpt2', {printable(str(folder))!r})"
+        )
+    path = _finished(path)
     manifest = _manifest(path)
     if manifest is not None:
         return str(manifest["backend"])
@@ -153,25 +164,23 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def download(source: str, revision: str | None) -> tuple[Path, str]:
-    """A hub repository's files in the local cache, and its name with the commit. Raises DownloadError."""
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import OfflineModeIsEnabled
+def is_hub_name(name: str) -> bool:
+    """Whether it reads as `org/name`."""
+    return bool(_HUB_ID.fullmatch(name)) and "@" not in name
 
-    repository, _, named = source.partition("@")
-    wanted = revision or named or None
-    try:
-        try:
-            commit = HfApi().model_info(repository, revision=wanted, timeout=20).sha
-        except OfflineModeIsEnabled:
-            commit = wanted  # whatever the cache has under that name
-        path = Path(snapshot_download(repository, revision=commit, allow_patterns=list(PATTERNS), etag_timeout=20))
-    except Exception as error:  # the hub's client raises its own, its HTTP library's and the system's errors
-        cause = printable(f"{type(error).__name__}: {error}", 300)
-        raise DownloadError(
-            f"there is no folder {printable(source)!r}, and it could not be fetched from the hub either: {cause}"
-        ) from error
-    return path, f"{repository}@{path.name}"
+
+def is_document(name: str) -> bool:
+    """Whether a file beside a model is there for people alone."""
+    return _matches(name, DOCUMENTS)
+
+
+def belongs(name: str) -> bool:
+    """Whether a file of this name, in a folder or in a folder in it, belongs to a model."""
+    return _matches(name, PATTERNS)
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(name.rsplit("/", 1)[-1], pattern) for pattern in patterns)
 
 
 def _is_hub_id(source: str) -> bool:
@@ -202,6 +211,8 @@ def _files(path: Path) -> set[str]:
     roots = [root]
     if root.parent.name == "snapshots":  # in the hub's cache a snapshot is made of links to its blobs
         roots.append(root.parent.parent / "blobs")
+        if root.parent.parent.name.startswith("models--"):  # and they may be links to blobs that repositories share
+            roots.append(root.parent.parent.parent / "blobs")
     found = set()
     for each in path.rglob("*"):
         if each.is_symlink():
@@ -210,17 +221,11 @@ def _files(path: Path) -> set[str]:
                 raise UnsafeFolder(f"{_shown(path)}: {printable(each.name)} is a link that leads out of the folder")
         if each.is_dir():
             continue
-        if _belongs(each.name):
+        if belongs(each.name):
             if not each.is_file():
                 raise UnsafeFolder(f"{_shown(path)}: {printable(each.name)} is not an ordinary file")
             found.add(each.relative_to(path).as_posix())
     return found
-
-
-def _belongs(name: str) -> bool:
-    from fnmatch import fnmatch
-
-    return any(fnmatch(name, pattern) for pattern in PATTERNS)
 
 
 def _write_manifest(
@@ -287,7 +292,7 @@ def _verify(path: Path, files: set[str], manifest: Mapping[str, Any]) -> None:
     """Every file that was saved is there with the same bytes, and no other that a loader would pick up."""
     verify_files(path, manifest["files"])
     beside = {MANIFEST, *CHECKPOINT_FILES}
-    added = sorted(files - set(manifest["files"]) - beside)
+    added = sorted(each for each in files - set(manifest["files"]) - beside if not is_document(each))
     if added:
         raise CorruptFolder(f"{_shown(path)}: {printable(added[0])} was not saved with this model; remove it")
 

@@ -27,7 +27,7 @@ A = TypeVar("A", bound=Artifact)
 M = TypeVar("M")
 
 Device = str  # "auto", "cpu", "cuda", "cuda:1"; strings keep the core free of torch
-DType = Literal["float32", "bfloat16", "float16"]
+DType = Literal["float32", "bfloat16", "float16", "int8", "auto"]  # the backend says which of them it computes in
 Source = str | Path | None
 OptionsClass: TypeAlias = "type[Options]"
 

@@ -243,13 +243,17 @@ def _installed() -> Iterator[Listing]:
             continue
         if GROUP not in text:
             continue
-        for name, value in _entry_points(text):
-            owner, version, summary = _about(distribution)
-            if (_canonical(owner), name) in seen:  # a lib64 -> lib link lists a distribution twice
+        offered = list(_entry_points(text))
+        if not offered:
+            continue
+        owner, version, summary = _about(distribution)  # once for all that it offers: reading metadata is what costs
+        known = _canonical(owner)
+        if names is not None and known not in names:
+            continue
+        for name, value in offered:
+            if (known, name) in seen:  # a lib64 -> lib link lists a distribution twice
                 continue
-            seen.add((_canonical(owner), name))
-            if names is not None and _canonical(owner) not in names:
-                continue
+            seen.add((known, name))
             problem = None if _NAME.match(name) else "its name is not made of a-z, 0-9, '.', '_' and '-', at most 64"
             if problem is None and not re.fullmatch(r"[\w.]+(:[\w.]+)?", value):
                 problem = f"its entry point {printable(value, 80)!r} is not 'module:attribute'"

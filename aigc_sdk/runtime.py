@@ -53,6 +53,29 @@ def dtype(name: str, allowed: tuple[str, ...] = ("float32", "bfloat16")) -> torc
     return cast("torch.dtype", getattr(torch, name))
 
 
+def precision(name: str, device: str, allowed: tuple[str, ...] = ("float32", "bfloat16", "int8")) -> str:
+    """The precision that `name` means on `device`: "auto" is the fastest of `allowed` that loses little there.
+
+    That is bfloat16 where it is computed by instructions of its own, else int8 where a CPU has those of VNNI, else float32.
+    int8 stands for weights of eight bits beside float32, on a CPU. Raises OptionError.
+    """
+    import torch
+
+    if name == "auto":
+        vnni = device == "cpu" and bool(torch.cpu._is_vnni_supported())
+        able = {"bfloat16": fast_bfloat16(device), "int8": vnni}
+        return next((each for each in able if able[each] and each in allowed), "float32")
+    if name not in allowed:
+        offered = ", ".join((*allowed, "auto"))
+        raise OptionError(f"dtype {name!r} is not offered here; use one of {offered}", field="dtype")
+    if name == "int8" and device != "cpu":
+        raise OptionError(
+            f"dtype 'int8' is computed on the CPU, not on {device!r}; use dtype='bfloat16' there, or device='cpu'",
+            field="dtype",
+        )
+    return name
+
+
 def fast_bfloat16(device: str) -> bool:
     """Whether `device` computes faster in bfloat16 than in float32; a CPU without instructions for it is far slower."""
     import torch

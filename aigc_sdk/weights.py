@@ -58,6 +58,13 @@ def read_file(file: Path, expected: Mapping[str, tuple[int, ...]]) -> dict[str, 
     return tensors
 
 
+def check_file(file: Path) -> None:
+    """Refuse a safetensors file that is damaged or holds NaN or infinity; one tensor at a time takes memory."""
+    with _safetensors(file) as opened:
+        for name in opened.keys():  # noqa: SIM118 (no mapping)
+            _check_finite(file.parent, {name: opened.get_tensor(name)})
+
+
 def file_shapes(file: Path) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor in one safetensors file, from its header."""
     if not file.is_file():

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from generate_text import build, prompts
+from engines.ours import beginnings, build
 from machine import processor
 
 import aigc_sdk
@@ -156,7 +156,7 @@ class Clocked(GPT2):
 
 def share(name: str, model: GPT2, target: str, turns: int) -> dict[str, Any]:
     """The contract's part in a call of GPT-2."""
-    [prompt] = prompts(model, [64])
+    [prompt] = beginnings(model.tokenizer, [64])
     clocked = Clocked(model.network, model.tokenizer)
     options = {"max_new_tokens": NEW, "min_new_tokens": NEW, "temperature": 0.0}
     job = Job((prompt,), 1, 0, model.Options(**options))
@@ -209,7 +209,7 @@ def main() -> None:
         print(json.dumps(measure(case, 20 if arguments.quick else arguments.turns)), flush=True)
     models = {
         "the shipped GPT-2": (aigc_sdk.load("gpt2", device="cpu"), "added_ms < 2", 30),
-        "GPT-2 124M": (build("cpu", "float32"), "added_percent < 1", 7),
+        "GPT-2 124M": (build(), "added_percent < 1", 7),
     }
     with quiet():
         for name, (model, target, turns) in models.items():

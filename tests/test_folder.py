@@ -255,10 +255,10 @@ HEADERS: dict[str, bytes] = {
 def test_a_handmade_header_gives_a_typed_error_quickly(tmp_path: Path, name: str) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "tiny"}')
     (tmp_path / "model.safetensors").write_bytes(HEADERS[name])
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(FolderError):
         folder.read(tmp_path, backend="tiny").weights(SHAPES)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 BOMBS = [

@@ -56,7 +56,9 @@ def pretrain(
     trainer = BERTTrainer.open(device=device, task="masked", **SIZES)
     texts, calibration = ([text for text, _ in books.of(part)] for part in ("training", "calibration"))
     arguments: dict[str, Any] = {"validation": calibration, "evaluate_every": 200, "save_every": 50, **PLAIN}
-    model = trainer.fit(texts, max_steps=max_steps, save_to=run, resume=True, on_step=on_step, progress=True, **arguments)
+    model = trainer.fit(
+        texts, max_steps=max_steps, save_to=run, resume=True, on_step=on_step, progress=True, **arguments
+    )
     assert isinstance(model, BERT)
     return model
 
@@ -77,7 +79,9 @@ def tune(
         **KINDS,
     }
     data = books.of("training")
-    model = trainer.fit(data, max_steps=max_steps, save_to=run, resume=True, on_step=on_step, progress=True, **arguments)
+    model = trainer.fit(
+        data, max_steps=max_steps, save_to=run, resume=True, on_step=on_step, progress=True, **arguments
+    )
     assert isinstance(model, Judge)
     return model
 

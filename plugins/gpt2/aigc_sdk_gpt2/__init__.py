@@ -23,5 +23,10 @@ backend = Backend(
         "phi",
         "phi3",
         "olmo",
+        "olmo2",
+        "falcon",
+        "mamba",
+        "mamba2",
+        "falcon_mamba",
     ),
 )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import codecs
-import functools
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from .vocabulary import vocabulary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -29,8 +29,10 @@ class Detokenizer(ABC):
 
 def detokenizer_for(tokenizer: PreTrainedTokenizerFast, prompt: Sequence[int]) -> Detokenizer:
     """A detokenizer for what follows `prompt`."""
-    table = _byte_table(tokenizer)
-    return ByteLevel(table) if table is not None else ByContext(tokenizer, prompt)
+    known = vocabulary(tokenizer)
+    if known.spelt is not None and known.byte_level:
+        return ByteLevel(known.spelt)
+    return ByContext(tokenizer, prompt)
 
 
 class ByteLevel(Detokenizer):
@@ -101,40 +103,3 @@ class Stops:
 def _overlap(text: str, stop: str) -> int:
     """The length of the longest end of `text` that a stop string begins with."""
     return next((size for size in range(min(len(text), len(stop) - 1), 0, -1) if stop.startswith(text[-size:])), 0)
-
-
-def _byte_table(tokenizer: PreTrainedTokenizerFast) -> dict[int, bytes] | None:
-    """The bytes of every token of a byte-level tokenizer; special tokens have none. None for other tokenizers."""
-    backend = tokenizer.backend_tokenizer
-    known = tokenizer.__dict__.get("_aigc_bytes")
-    if known is not None and known[0] is backend and known[1] == len(tokenizer):
-        table: dict[int, bytes] | None = known[2]
-        return table
-    table = _table(tokenizer)
-    tokenizer.__dict__["_aigc_bytes"] = (backend, len(tokenizer), table)
-    return table
-
-
-def _table(tokenizer: PreTrainedTokenizerFast) -> dict[int, bytes] | None:
-    backend = tokenizer.backend_tokenizer
-    decoder = json.loads(backend.to_str()).get("decoder") or {}
-    if decoder.get("type") != "ByteLevel":
-        return None
-    letters = _letters()
-    added = backend.get_added_tokens_decoder()
-    table = {}
-    for text, token in backend.get_vocab().items():
-        if token in added:
-            table[token] = b"" if added[token].special else text.encode()
-        else:
-            table[token] = b"".join(letters[each] if each in letters else each.encode() for each in text)
-    return table
-
-
-@functools.cache
-def _letters() -> dict[str, bytes]:
-    """GPT-2's alphabet: printable Latin-1 bytes stand for themselves, the others for the characters from U+0100 on."""
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in plain]
-    table = {chr(byte): bytes([byte]) for byte in plain}
-    return table | {chr(256 + index): bytes([byte]) for index, byte in enumerate(others)}

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
+
+import numpy as np
 
 from aigc_sdk import folder, runtime
 from aigc_sdk.adapters.beside import AdaptableGenerator, opened_base
 from aigc_sdk.adapters.files import is_adapter
 from aigc_sdk.artifacts import Text
 from aigc_sdk.errors import ContextOverflow, InputError, OptionError, PromptError
-from aigc_sdk.protocols import Device, DType, Job, OptionsClass, Source, Step
+from aigc_sdk.protocols import Device, DType, Job, OptionsClass, Source
 from aigc_sdk.weights import load_tokenizer, load_transformers, token_ids
 
-from .decode import Decoding, decode
-from .engine import cache_bytes
-from .score import TokenScores, logprobs
+from .beam import search
+from .chat import prompt_tokens, read_template
+from .decode import decode
+from .engine import cache_bytes, described, engine_for, kind_of_engine
+from .options import Decoding
+from .precision import Packed
+from .rows import Item
+from .sampling import Sampler
+from .score import TokenScores, hidden, logprobs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 DEFAULT = Path(__file__).parent / "default"
-CACHE_LIMIT = 1 << 30  # bytes of keys and values at a time; larger jobs are decoded in groups
-GROUP_LIMIT = 256  # rows; more make no CPU or GPU faster at this size, and logits take rows x vocabulary x 4 bytes
+ENDLESS = 1 << 31  # tokens: the context of models that keep a state of one size
 
 
 class GPT2(AdaptableGenerator[Text]):
@@ -35,10 +46,22 @@ class GPT2(AdaptableGenerator[Text]):
     """
 
     Options: ClassVar[OptionsClass] = Decoding
-    prompt_types = (str, type(None))
+    prompt_types = (str, dict, type(None))
     owns_randomness = True
     backend = "gpt2"
-    _tokenised: tuple[Job, list[list[int]]] | None = None
+    _checked: tuple[Job, list[Item]] | None = None
+
+    def __init__(
+        self,
+        network: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerFast,
+        *,
+        device: str = "cpu",
+        dtype: DType = "float32",
+        source: str = "",
+    ) -> None:
+        super().__init__(network, tokenizer, device=device, dtype=dtype, source=source)
+        Packed.choose(network, "int8" if dtype == "int8" else "")
 
     @classmethod
     def open(
@@ -47,9 +70,13 @@ class GPT2(AdaptableGenerator[Text]):
         """Load a model: None or "default" for the one in this package, a folder, or a hub id.
 
         An adapter's folder opens the model that it was trained beside, with the adapter in use.
-        dtype: "float32" or "bfloat16", to compute in. Raises FolderError, DeviceError or OptionError.
+        dtype: what to compute in. "float32", "bfloat16"; "int8" multiplies by weights of eight bits, packed here, beside
+        float32, which is what is saved; "auto" is the fastest of them that loses little on this processor, as `dtype` and
+        every origin then say. Raises FolderError, DeviceError or OptionError.
         """
-        kind, place = runtime.dtype(dtype), runtime.device(device)
+        place = runtime.device(device)
+        dtype = cast("DType", runtime.precision(dtype, place))
+        kind = runtime.dtype("float32" if dtype == "int8" else dtype)
         default = source is None or source == "default"
         opened = folder.read(DEFAULT if default or source is None else source, backend="gpt2", revision=revision)
         if is_adapter(opened):
@@ -57,13 +84,16 @@ class GPT2(AdaptableGenerator[Text]):
         from transformers import AutoModelForCausalLM
 
         tokenizer = load_tokenizer(opened)
+        read_template(tokenizer, opened)
         with runtime.memory_errors(f"the model {opened.source}", "use a smaller model or dtype='bfloat16'"):
             network: Any = load_transformers(opened, AutoModelForCausalLM)
             network.to(device=place, dtype=kind)
         if opened.has("generation_config.json"):
             ends = opened.config("generation_config.json").get("eos_token_id")
             network.generation_config.eos_token_id = ends
-        return cls(network, tokenizer, device=place, dtype=dtype, source="" if default else opened.source)
+        model = cls(network, tokenizer, device=place, dtype=dtype, source="" if default else opened.source)
+        engine_for(network)  # packs the weights
+        return model
 
     @classmethod
     def _open_adapter(cls, opened: folder.Folder, device: Device, dtype: DType) -> Self:
@@ -77,24 +107,26 @@ class GPT2(AdaptableGenerator[Text]):
         return self._context(self.adapter)
 
     def check(self, job: Job) -> None:
-        """Refuse prompts that leave no room for `max_new_tokens`, and adapters that are not there."""
-        self._tokenised = (job, self._prompts(job))
+        """Refuse prompts that leave no room for `max_new_tokens`, adapters that are not there, and drafts that cannot guess."""
+        if job.n > job.options.num_beams > 1:
+            raise OptionError(
+                f"n={job.n} with num_beams={job.options.num_beams}: a search gives as many texts as it has beams, at most",
+                field="n",
+            )
+        items = self._items(job)
+        kind_of_engine(self.network, self._adapters(job), job.options.engine)  # refuses one that cannot be had
+        Sampler(job.options, self.ends, self.tokenizer)  # refuses what this model's tokens cannot do
+        self._check_memory(items, job.options)
+        if job.options.speculate:
+            self._check_speculation(items, job.options)
+        self._checked = (job, items)
 
     def run(self, job: Job) -> Iterator[Text]:
-        """Decode all items, a group at a time."""
-        kept, self._tokenised = self._tokenised, None
-        prompts = kept[1] if kept is not None and kept[0].prompts is job.prompts else self._prompts(job)
-        rows, seeds = [prompts[index // job.n] for index in range(len(job))], job.seeds
-        names = [each for each in self._adapters(job) for _ in range(job.n)]
-        groups, most = list(self._groups(rows, job.options.max_new_tokens)), job.options.max_new_tokens
-        for number, (start, stop) in enumerate(groups):
-            done, part = number * most, slice(start, stop)
-            for chunks in decode(self, job.options, range(start, stop), rows[part], seeds[part], names[part]):
-                done += 1
-                job.on_step(Step(done, len(groups) * most))
-                yield from chunks
-            if done < (number + 1) * most:  # every text of the group has ended by itself
-                job.on_step(Step((number + 1) * most, len(groups) * most))
+        """Decode all items, as many at a time as `max_batch_size` and `cache_mb` allow; chunks come as they are made."""
+        kept, self._checked = self._checked, None
+        items = kept[1] if kept is not None and kept[0].prompts is job.prompts else self._items(job)
+        loop = decode if job.options.num_beams == 1 else search
+        return loop(self, job.options, items, job.on_step, per_place=self._per_place(job.options))
 
     def score(self, texts: Iterable[str], prefixes: Iterable[str] | None = None) -> list[TokenScores]:
         """log p of every token of each text, after its prefix, or after the begin-of-text token where there is none.
@@ -116,6 +148,34 @@ class GPT2(AdaptableGenerator[Text]):
             for (_, tail), values in zip(rows, found, strict=True)
         ]
 
+    def embed(self, texts: Iterable[str], pooling: Literal["mean", "last"] = "mean") -> NDArray[np.float32]:
+        """One vector for each text: what the model's last norm gives for its tokens, as float32, texts x width.
+
+        pooling: "mean" over the tokens of a text, or that of its "last" one, which has seen all. The vectors are not scaled
+        to a length of 1; compare them by their cosine. The adapter in use has its part in them. Raises PromptError for a
+        text that is empty, ContextOverflow for one that is too long, OptionError and InputError.
+        """
+        if pooling not in ("mean", "last"):
+            raise OptionError(
+                f"pooling={pooling!r}: take the 'mean' of a text's tokens, or the 'last' one", field="pooling"
+            )
+        given = [*texts] if not isinstance(texts, str) else [texts]
+        rows = [self._embedded(text, index) for index, text in enumerate(given)]
+        made = hidden(self.network, rows)
+        pooled = [each.mean(0) if pooling == "mean" else each[-1] for each in made]
+        width = int(self.network.config.hidden_size)
+        return np.stack([each.numpy() for each in pooled]) if pooled else np.zeros((0, width), np.float32)
+
+    def to(self, device: Device) -> Self:
+        """Move the model to `device` and return it. Raises DeviceError, and OptionError for int8, which CPUs compute."""
+        runtime.precision(self.dtype, runtime.device(device))
+        return super().to(device)
+
+    def identity(self, job: Job) -> dict[str, Any]:
+        """The model's source, fingerprint and adapters, and the engine that computes."""
+        kind = kind_of_engine(self.network, self._adapters(job), job.options.engine)
+        return {**super().identity(job), "engine": described(kind)}
+
     @property
     def ends(self) -> frozenset[int]:
         """The tokens that end a text."""
@@ -131,28 +191,98 @@ class GPT2(AdaptableGenerator[Text]):
                 return [found]
         raise PromptError("this model has no token to begin a text with; pass a prompt", field="prompt")
 
-    def _prompts(self, job: Job) -> list[list[int]]:
-        options: Decoding = job.options
-        rooms = [self._context(each) - options.max_new_tokens for each in self._adapters(job)]
-        if min(rooms) < 1:
+    def draft(self, source: str) -> GPT2:
+        """The small model at `source`, opened once, that guesses for this one. Raises OptionError for other tokens."""
+        known: dict[tuple[str, str, str], GPT2] = self.__dict__.setdefault("_drafts", {})
+        key = (source, self.device, self.dtype)
+        if key not in known:
+            found = type(self).open(source, device=self.device, dtype=cast(DType, self.dtype))
+            if found.tokenizer.get_vocab() != self.tokenizer.get_vocab():
+                raise OptionError(
+                    f"gpt2 option draft={source!r}: it has other tokens than this model ({len(found.tokenizer):,} and "
+                    f"{len(self.tokenizer):,}); give a smaller model with the same tokenizer",
+                    field="draft",
+                )
+            known[key] = found
+        return known[key]
+
+    def _items(self, job: Job) -> list[Item]:
+        """What is wanted, item by item; several samples of one prompt share its tokens."""
+        adapters, wants = self._adapters(job), self._wants(job)
+        virtual = [self.adapters.tokens(each) for each in adapters]
+        prompts = self._prompts(job, [self._context(each) - want for each, want in zip(adapters, wants, strict=True)])
+        return [
+            Item(index, prompts[at], wants[at], seed, adapters[at], virtual[at])
+            for index, seed in enumerate(job.seeds)
+            for at in (index // job.n,)
+        ]
+
+    def _wants(self, job: Job) -> list[int]:
+        """How many tokens to make for each prompt, at most."""
+        given = job.options.max_new_tokens
+        wants = [given] * len(job.prompts) if isinstance(given, int) else list(given)
+        if len(wants) != len(job.prompts):
             raise OptionError(
-                f"gpt2 option max_new_tokens={options.max_new_tokens}: the model's context holds "
-                f"{min(rooms) + options.max_new_tokens} tokens, the prompt included",
+                f"gpt2 option max_new_tokens: {len(wants)} numbers for {len(job.prompts)} prompts; give one for all, or "
+                "one each",
                 field="max_new_tokens",
             )
-        given = [each for each in job.prompts if each is not None]
-        encoded = iter(token_ids(self.tokenizer, given, special=True))
-        rows = [self.begin if each is None else next(encoded) or self.begin for each in job.prompts]
-        for index, (row, room) in enumerate(zip(rows, rooms, strict=True)):
-            if len(row) > room and options.truncate == "error":
+        return wants
+
+    def _prompts(self, job: Job, rooms: list[int]) -> list[list[int]]:
+        """The tokens of each prompt, which may be as many as its room."""
+        wants = self._wants(job)
+        least = min(range(len(rooms)), key=lambda at: rooms[at])
+        if rooms[least] < 1:
+            raise OptionError(
+                f"gpt2 option max_new_tokens={wants[least]}: the model's context holds {rooms[least] + wants[least]} tokens, "
+                "the prompt included",
+                field="max_new_tokens",
+            )
+        rows = [found or self.begin for found in prompt_tokens(self.tokenizer, job.prompts)]
+        for index, (row, room, want) in enumerate(zip(rows, rooms, wants, strict=True)):
+            if len(row) > room and job.options.truncate == "error":
                 name = f"prompt[{index}]" if len(rows) > 1 else "prompt"
                 raise ContextOverflow(
-                    f"{name} has {len(row)} tokens; with max_new_tokens={options.max_new_tokens} that is "
-                    f"{len(row) - room} more than the context of {room + options.max_new_tokens} holds. Shorten it, ask for "
-                    "fewer new tokens, or pass truncate='left' to drop its beginning",
+                    f"{name} has {len(row)} tokens; with max_new_tokens={want} that is {len(row) - room} more than the "
+                    f"context of {room + want} holds. Shorten it, ask for fewer new tokens, or pass truncate='left' to "
+                    "drop its beginning",
                     excess=len(row) - room,
                 )
         return [row[-room:] for row, room in zip(rows, rooms, strict=True)]
+
+    def _check_memory(self, items: list[Item], options: Decoding) -> None:
+        """Refuse an item that `cache_mb` is too little for even alone."""
+        needed = max(each.places for each in items) * self._per_place(options) * options.num_beams
+        if needed > options.cache_mb << 20:
+            raise OptionError(
+                f"gpt2 option cache_mb={options.cache_mb}: the keys and values of the longest prompt and its new tokens "
+                f"alone take {-(-needed >> 20):,} MiB; give as much, or ask for fewer tokens",
+                field="cache_mb",
+            )
+
+    def _check_speculation(self, items: list[Item], options: Decoding) -> None:
+        """Refuse guesses that cannot be taken back, and a draft whose context is too short."""
+        if not kind_of_engine(self.network).rewinds:
+            raise OptionError(
+                f"gpt2 option speculate={options.speculate}: a {self.network.config.model_type!r} model cannot forget tokens "
+                "that were guessed wrong; leave it out",
+                field="speculate",
+            )
+        if options.draft is None:
+            return
+        longest, context = max(len(each.prompt) + each.want for each in items), self.draft(options.draft).context
+        if longest > context:
+            raise OptionError(
+                f"gpt2 option draft={options.draft!r}: its context holds {context:,} tokens, and the longest prompt with its "
+                f"new tokens has {longest:,}; ask for fewer, or leave it out",
+                field="draft",
+            )
+
+    def _per_place(self, options: Decoding) -> int:
+        """Bytes that the keys and values of one token take, those of the draft included."""
+        drafts = () if options.draft is None else (self.draft(options.draft).network,)
+        return sum(cache_bytes(each) for each in (self.network, *drafts))
 
     def _adapters(self, job: Job) -> list[str | None]:
         """The adapter of each prompt."""
@@ -170,20 +300,22 @@ class GPT2(AdaptableGenerator[Text]):
         return names
 
     def _context(self, adapter: str | None) -> int:
-        return int(self.network.config.max_position_embeddings) - self.adapters.tokens(adapter)
+        most = getattr(self.network.config, "max_position_embeddings", None) or ENDLESS
+        return int(most) - self.adapters.tokens(adapter)
 
-    def _groups(self, rows: list[list[int]], room: int) -> Iterator[tuple[int, int]]:
-        """Consecutive items that are decoded together."""
-        per_token, start = cache_bytes(self.network), 0
-        while start < len(rows):
-            stop, longest = start, 0
-            while stop < len(rows) and stop - start < GROUP_LIMIT:
-                longest = max(longest, len(rows[stop]) + room)
-                if stop > start and (stop - start + 1) * longest * per_token > CACHE_LIMIT:
-                    break
-                stop += 1
-            yield start, stop
-            start = stop
+    def _embedded(self, text: Any, index: int) -> list[int]:
+        from aigc_sdk.calls import check_prompt
+
+        check_prompt(text, (str,), "embed", f"texts[{index}]")
+        [row] = token_ids(self.tokenizer, [text], special=True)
+        excess = len(row) - self.context
+        if excess > 0:
+            raise ContextOverflow(
+                f"texts[{index}] has {len(row)} tokens, {excess} more than the context of {self.context} holds; split it",
+                excess=excess,
+                field="texts",
+            )
+        return row or self.begin
 
     def _scored(self, text: Any, prefix: Any, index: int) -> tuple[list[int], list[int]]:
         from aigc_sdk.calls import check_prompt

@@ -3,115 +3,110 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from aigc_sdk import runtime
 
+from .constrain import Constraint, State
+from .filters import drawn
+from .logprobs import of_rows
+from .rules import NO_CHANCE, RowFault, rules_for
+
 if TYPE_CHECKING:
-    from .decode import Decoding
+    from transformers import PreTrainedTokenizerFast
 
-NUCLEUS = 256  # tokens among which the nucleus is looked for first: sorting a whole vocabulary takes milliseconds
+    from .logprobs import TokenLogprobs
+    from .options import Decoding
 
 
-class NotFinite(ArithmeticError):
-    """The logits of `row` are NaN or infinite."""
+NOTHING_LEFT = "no token is left to choose: together its options rule out every one"
+NOT_FINITE = "the model computed NaN or infinity; its weights are damaged, or its dtype is too narrow for it: try dtype='float32'"
 
-    def __init__(self, row: int) -> None:
-        super().__init__(row)
-        self.row = row
+
+class Choice(NamedTuple):
+    """The next token of each row, and what there is to say about it."""
+
+    tokens: torch.Tensor
+    """int64, rows, on the CPU."""
+    logprobs: list[TokenLogprobs] | None = None
+    """Of each row's token, where they are asked for."""
+    states: list[State] | None = None
+    """How far each row's text is, with its token, where it follows a grammar; a text that is "closed" has ended."""
 
 
 class Sampler:
-    """Chooses the next token of each row.
+    """Chooses the next token of each row, and keeps what that depends on: the row's random stream and its tokens so far.
 
-    The order is that of Hugging Face's generate: repetition penalty, minimum length, temperature, top-k, top-p, min-p.
-    A token is drawn by one uniform number per row, looked up in the summed probabilities in the vocabulary's order:
-    so that neither ties nor rounding in the order of likelihood change it.
+    The order is that of Hugging Face's generate: bias, penalties and bans (see `rules_for`), then temperature, top-k, top-p,
+    min-p and typical-p. A token is drawn by one uniform number per row, looked up in the summed probabilities in the
+    vocabulary's order: so that neither ties nor rounding in the order of likelihood change it.
     """
 
-    def __init__(
-        self, options: Decoding, prompts: Sequence[Sequence[int]], seeds: Sequence[int], ends: frozenset[int]
-    ) -> None:
-        self.options = options
-        self.ends = sorted(ends)
-        self.made = 0
-        self._rngs = [runtime.rng(seed) for seed in seeds] if options.temperature else []
-        self._prompts = prompts
-        self._seen: torch.Tensor | None = None  # which tokens each row holds already: rows x vocabulary
+    def __init__(self, options: Decoding, ends: frozenset[int], tokenizer: PreTrainedTokenizerFast) -> None:
+        """Raises OptionError for what this model's tokens cannot do, and MissingDependency."""
+        self.options, self._tokenizer = options, tokenizer
+        self._rules = rules_for(options, ends, tokenizer)
+        self._constraint = next((rule for rule in self._rules if isinstance(rule, Constraint)), None)
+        self._rngs: list[torch.Generator] = []
 
-    def choose(self, logits: torch.Tensor) -> torch.Tensor:
-        """The next token of every row: logits (rows x vocabulary) -> int64 (rows), on the CPU. Raises NotFinite."""
-        options, scores = self.options, logits.float()
-        if options.repetition_penalty != 1:
-            scores = self._penalised(scores)
-        if self.made < options.min_new_tokens and self.ends:
-            scores = scores.index_fill(1, torch.tensor(self.ends, device=scores.device), -torch.inf)
-        highest, tokens = scores.max(-1)
-        _refuse(highest)
+    def join(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], room: Sequence[int]) -> None:
+        """New rows behind those that are there; `room[i]` tokens, at most, will follow prompt i."""
+        self._rngs += [runtime.rng(seed) for seed in seeds]
+        for rule in self._rules:
+            rule.join(prompts, room)
+
+    def choose(self, logits: torch.Tensor, rows: Sequence[int] | None = None) -> Choice:
+        """The next token of these rows (None: of all), which go on with it; logits: rows x vocabulary. Raises RowFault."""
+        places = range(len(self._rngs)) if rows is None else rows
+        options, scores = self.options, self.changed(logits, places)
+        highest, likeliest = scores.max(-1)
+        refuse_nan(highest, places)
+        if not bool((highest > NO_CHANCE).all()):
+            raise RowFault(places[int((highest == NO_CHANCE).nonzero()[0])], NOTHING_LEFT)
         if options.temperature:
             weights = ((scores - highest[:, None]) / options.temperature).exp_()
-            tokens = self._drawn(kept(weights, options.top_k, options.top_p, options.min_p), tokens)
-        self.made += 1
-        if self._seen is not None:
-            self._seen.scatter_(1, tokens[:, None], True)
-        return tokens.cpu()
+            uniforms = [float(torch.rand((), generator=self._rngs[row], dtype=torch.float64)) for row in places]
+            likeliest = drawn(weights, options, uniforms)
+        tokens = likeliest.cpu()
+        if self._constraint is not None:
+            tokens = torch.tensor(self._constraint.settle(tokens.tolist(), places))
+        self.take(tokens.tolist(), places)
+        reported = None if options.logprobs is None else of_rows(logits, tokens, options.logprobs, self._tokenizer)
+        return Choice(tokens, reported, self.states(places))
+
+    def changed(self, logits: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+        """The scores that these rows choose by: float32, rows x vocabulary. Raises RowFault."""
+        scores = logits.float()
+        if self._rules:
+            scores = scores.clone()
+            for rule in self._rules:
+                rule.apply(scores, rows)
+        return scores
+
+    def take(self, tokens: Sequence[int], rows: Sequence[int]) -> None:
+        """These rows go on with these tokens; `choose` does it by itself."""
+        for rule in self._rules:
+            rule.take(tokens, rows)
+
+    def states(self, rows: Sequence[int]) -> list[State] | None:
+        """How far the texts of these rows are, where they follow a grammar."""
+        return None if self._constraint is None else [self._constraint.state(row) for row in rows]
+
+    def state_of(self, tokens: Sequence[int]) -> State | None:
+        """How far a text of these tokens would be, where texts follow a grammar."""
+        return None if self._constraint is None else self._constraint.state_of(tokens)
 
     def select(self, rows: Sequence[int]) -> None:
-        """Go on with these rows in this order."""
-        self._rngs = [self._rngs[row] for row in rows] if self._rngs else []
-        if self._seen is not None:
-            self._seen = self._seen[list(rows)]
-
-    def _penalised(self, scores: torch.Tensor) -> torch.Tensor:
-        """Tokens that are there already are made less likely (Keskar et al. 2019, CTRL)."""
-        if self._seen is None:
-            self._seen = torch.zeros_like(scores, dtype=torch.bool)
-            for row, prompt in zip(self._seen, self._prompts, strict=True):
-                row[torch.tensor(prompt, device=row.device)] = True
-        penalty = self.options.repetition_penalty
-        return torch.where(self._seen, torch.where(scores < 0, scores * penalty, scores / penalty), scores)
-
-    def _drawn(self, weights: torch.Tensor, likeliest: torch.Tensor) -> torch.Tensor:
-        drawn = torch.cat([torch.rand(1, generator=rng, dtype=torch.float64) for rng in self._rngs])
-        summed = weights.cumsum(-1, dtype=torch.float64)
-        points = drawn.to(summed.device)[:, None] * summed[:, -1:]
-        tokens = torch.searchsorted(summed, points, right=True)[:, 0]
-        return torch.where(tokens < weights.shape[1], tokens, likeliest)  # a point may round up to the sum itself
+        """Go on with these rows in this order. A row that is named twice goes on twice, with one random stream for both."""
+        self._rngs = [self._rngs[row] for row in rows]
+        for rule in self._rules:
+            rule.select(rows)
 
 
-def kept(weights: torch.Tensor, top_k: int, top_p: float, min_p: float) -> torch.Tensor:
-    """`weights` with 0 for the tokens that are filtered out; tokens that weigh the same stay or go together.
-
-    weights: rows x vocabulary, probabilities in units of the likeliest token's, which therefore has 1.
-    top-k: Fan et al. 2018; top-p: Holtzman et al. 2020; min-p: Nguyen et al. 2025.
-    """
-    if 0 < top_k < weights.shape[1]:
-        weights = _from(weights, weights.topk(top_k).values[:, -1:])
-    if top_p < 1:
-        weights = _from(weights, _nucleus(weights, top_p))
-    return _from(weights, min_p) if min_p else weights
-
-
-def _from(weights: torch.Tensor, least: torch.Tensor | float) -> torch.Tensor:
-    return torch.where(weights >= least, weights, 0)
-
-
-def _nucleus(weights: torch.Tensor, top_p: float) -> torch.Tensor:
-    """The weight of the last of those likeliest tokens that together reach `top_p`: rows x 1."""
-    goal = top_p * weights.sum(-1, keepdim=True, dtype=torch.float64)
-    size = NUCLEUS
-    while True:
-        size = min(size, weights.shape[1])
-        values = weights.topk(size).values
-        short = values.cumsum(-1, dtype=torch.float64) < goal
-        if size == weights.shape[1] or not bool(short[:, -1].any()):
-            return values.gather(1, short.sum(-1, keepdim=True).clamp(max=size - 1))
-        size *= 16
-
-
-def _refuse(highest: torch.Tensor) -> None:
-    finite = torch.isfinite(highest)
-    if not bool(finite.all()):
-        raise NotFinite(int((~finite).nonzero()[0]))
+def refuse_nan(highest: torch.Tensor, rows: Sequence[int]) -> None:
+    """Raise RowFault for the first of these rows whose highest score is NaN or infinity."""
+    bad = ~(highest < torch.inf)
+    if bool(bad.any()):
+        raise RowFault(rows[int(bad.nonzero()[0])], NOT_FINITE)

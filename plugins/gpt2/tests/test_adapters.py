@@ -35,10 +35,12 @@ from aigc_sdk.errors import (
 from aigc_sdk.protocols import Trainer
 from aigc_sdk.testing import TrainerContract
 from aigc_sdk_gpt2.data import train_tokenizer
-from aigc_sdk_gpt2.engine import HuggingFace, PlainGPT2, engine_for
+from aigc_sdk_gpt2.engine import engine_for
 from aigc_sdk_gpt2.evaluate import Perplexity
+from aigc_sdk_gpt2.hugging import HuggingFace
 from aigc_sdk_gpt2.model import GPT2
 from aigc_sdk_gpt2.network import TrainingNetwork, is_plain_gpt2
+from aigc_sdk_gpt2.plain import PlainGPT2
 from aigc_sdk_gpt2.train import GPT2Trainer
 
 METHODS: dict[str, Method] = {
@@ -207,10 +209,10 @@ def test_the_fast_engine_computes_what_the_librarys_does_with_adapters(of: Metho
     model.adapters.add("b", IA3(), seed=2)
     shaken(model.adapters, "a", "b")
     prompts = [[5, 9, 7, 3], [2, 4], [8, 6, 1]]
-    with model.adapters.using(names):
-        plain, library = engine_for(model.network), HuggingFace(model.network)
+    plain, library = engine_for(model.network, names), HuggingFace(model.network)
     assert isinstance(plain, PlainGPT2)
-    assert torch.allclose(plain.prefill(prompts, 4), library.prefill(prompts, 4), atol=1e-5)
+    made, expected = [engine.join(prompts, [4] * 3, names) for engine in (plain, library)]
+    assert torch.allclose(made, expected, atol=1e-5)
     for rows, tokens in (([2, 0, 1, 1], [5, 9, 7, 7]), ([0, 2], [4, 4])):
         plain.select(rows)
         library.select(rows)

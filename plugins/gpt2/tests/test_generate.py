@@ -27,8 +27,10 @@ from transformers import (
 import aigc_sdk
 from aigc_sdk.errors import AigcError, ContextOverflow, InputError, OptionError, PromptError
 from aigc_sdk_gpt2.data import train_tokenizer
-from aigc_sdk_gpt2.engine import HuggingFace, PlainGPT2, engine_for
+from aigc_sdk_gpt2.engine import engine_for
+from aigc_sdk_gpt2.hugging import HuggingFace
 from aigc_sdk_gpt2.model import GPT2
+from aigc_sdk_gpt2.plain import PlainGPT2
 
 CONTEXT = 64
 PROMPTS = ["hello world", "the quick brown fox jumps over the lazy dog, twice", "a", "ünïcödé 😀 and more of it"]
@@ -91,9 +93,9 @@ def test_padding_changes_no_logit_beyond_rounding(kind: str) -> None:
     net = network(kind)
     prompts = [tokenizer(each).input_ids for each in PROMPTS]
     engine = engine_for(net)
-    batch = engine.prefill(prompts, 4)
+    batch = engine.join(prompts, [4] * len(prompts))
     for row, prompt in enumerate(prompts):
-        alone = engine_for(net).prefill([prompt], 4)
+        alone = engine_for(net).join([prompt], [4])
         assert torch.allclose(batch[row], alone[0], atol=1e-4)
 
 
@@ -101,8 +103,8 @@ def test_both_engines_compute_the_same_gpt2() -> None:
     net = network("gpt2")
     prompts = [tokenizer(each).input_ids for each in PROMPTS]
     plain, library = PlainGPT2(net), HuggingFace(net)
-    for made, expected in ((plain.prefill(prompts, 3), library.prefill(prompts, 3)),):
-        assert torch.allclose(made, expected, atol=1e-4)
+    made, expected = [engine.join(prompts, [3] * len(prompts)) for engine in (plain, library)]
+    assert torch.allclose(made, expected, atol=1e-4)
     plain.select([3, 1, 3])
     library.select([3, 1, 3])
     tokens = torch.tensor([5, 9, 7])
@@ -129,12 +131,6 @@ def test_sampled_items_are_the_same_alone_and_in_a_batch(model: GPT2) -> None:
     batch = model.generate(PROMPTS, n=2, seed=5, **options)
     alone = [model.generate(PROMPTS[index // 2], seed=5 + index, **options)[0] for index in range(len(batch))]
     assert batch == alone
-
-
-def test_large_jobs_are_decoded_in_groups_with_the_same_result(model: GPT2, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = model.generate(PROMPTS, n=3, seed=1, max_new_tokens=8)
-    monkeypatch.setattr("aigc_sdk_gpt2.model.GROUP_LIMIT", 2)
-    assert model.generate(PROMPTS, n=3, seed=1, max_new_tokens=8) == expected
 
 
 def test_the_distribution_is_that_of_the_logits(model: GPT2) -> None:
@@ -222,14 +218,17 @@ def test_a_stream_never_emits_half_a_character() -> None:
     plan = iter([*ids, *ids[:3]])  # the last character is cut in the middle
 
     class Planned(HuggingFace):
-        def prefill(self, prompts: list[list[int]], room: int) -> torch.Tensor:
+        def __init__(self, network: Any, *rest: Any) -> None:
+            super().__init__(network)
+
+        def join(self, prompts: Any, room: Any, names: Any = None) -> torch.Tensor:
             return self.step(torch.zeros(1))
 
         def step(self, tokens: torch.Tensor) -> torch.Tensor:
             return torch.nn.functional.one_hot(torch.tensor([next(plan)]), len(bytes_only)).float()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("aigc_sdk_gpt2.decode.engine_for", Planned)
+        patch.setattr("aigc_sdk_gpt2.batch.engine_for", Planned)
         chunks = [each.text for each in model.stream("x", temperature=0.0, max_new_tokens=len(ids) + 3)]
     assert "".join(chunks) == wanted + "aé"
     assert all("�" not in each for each in chunks[:-1])
@@ -341,11 +340,14 @@ def test_samples_of_one_prompt_read_it_once(model: GPT2, monkeypatch: pytest.Mon
     read: list[int] = []
 
     class Watched(PlainGPT2):
-        def prefill(self, prompts: Any, room: int) -> torch.Tensor:
+        def __init__(self, network: Any, *rest: Any) -> None:
+            super().__init__(network)
+
+        def join(self, prompts: Any, room: Any, names: Any = None) -> torch.Tensor:
             read.append(len(prompts))
-            return super().prefill(prompts, room)
+            return super().join(prompts, room, names)
 
     expected = [model.generate("hello", seed=5 + index, max_new_tokens=8)[0] for index in range(4)]
-    monkeypatch.setattr("aigc_sdk_gpt2.decode.engine_for", Watched)
+    monkeypatch.setattr("aigc_sdk_gpt2.batch.engine_for", Watched)
     assert model.generate("hello", n=4, seed=5, max_new_tokens=8) == expected
     assert read == [1]

@@ -1,0 +1,5 @@
+"""`python -m aigc_sdk` is `aigc`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,238 @@
+"""In which precision a network's linear layers are multiplied, over weights that are packed once for the processor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+import torch
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from aigc_sdk import runtime
+from aigc_sdk.adapters.layers import is_transposed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Product: TypeAlias = "Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]"
+"""x (rows x in) and a bias, or None -> rows x out."""
+
+PACK_LIMIT = 1 << 30  # bytes of one network's weights up to which they are held twice for the sake of speed
+FEW = 3  # rows from which packed float32 weights are faster than plain ones, which a product of one row reads best
+HINT = 32  # rows for which weights are laid out; others are multiplied as well
+TINY = 1e-30  # the scale of a row of zeros
+
+
+class Packed:
+    """The packed weights of one network; `Packed.of(network)` gives the one that it has.
+
+    A weight is packed when it is first asked for, and again when it has changed: torch counts the in-place changes of
+    every tensor. precision: "int8", or "" for that of the weights themselves.
+    """
+
+    def __init__(self, precision: str = "", small: bool = True) -> None:
+        self.precision = precision
+        self.small = small
+        """Whether the network is small enough to be held twice."""
+        self._kept: Any = WeakTensorKeyDictionary()
+        self._native: tuple[Any, Any] = (None, None)
+
+    @classmethod
+    def of(cls, network: PreTrainedModel) -> Self:
+        """The packed weights of `network`."""
+        found: Any = network.__dict__.get("aigc_packed")
+        if found is None:
+            found = cls(small=sum(each.nbytes for each in network.parameters()) <= PACK_LIMIT)
+            network.__dict__["aigc_packed"] = found
+        return found  # type: ignore[no-any-return]
+
+    @classmethod
+    def choose(cls, network: PreTrainedModel, precision: str) -> None:
+        """Multiply by the weights of `network` in this precision from now on."""
+        packed = cls.of(network)
+        if packed.precision != precision:
+            network.__dict__["aigc_packed"] = cls(precision, packed.small)
+
+    def native(self, network: PreTrainedModel, made: Callable[[PreTrainedModel, str], Any]) -> Any:
+        """The weights in the form of compiled kernels, as `made` gives them for a network and a precision."""
+        state = [_state(each) for each in network.parameters()]
+        if self._native[0] != state:
+            self._native = (None, None)  # freed before the next are made
+            self._native = (state, made(network, self.precision or str(network.dtype).removeprefix("torch.")))
+        return self._native[1]
+
+    def product(self, weight: torch.Tensor, *, transposed: bool = False) -> Product | None:
+        """How to multiply by a weight (out x in; transposed: in x out); None where torch's own way is as fast."""
+        state = (_state(weight), transposed)
+        known = self._kept.get(weight)
+        if known is None or known[0] != state:
+            with torch.no_grad():
+                known = (state, self._packed(weight.detach().T if transposed else weight.detach()))
+            self._kept[weight] = known
+        return known[1]  # type: ignore[no-any-return]
+
+    def _packed(self, weight: torch.Tensor) -> Product | None:
+        if weight.device.type != "cpu":
+            return None
+        if self.precision == "int8":
+            return eight_bit(weight)
+        if not self.small or not _packs(weight.dtype):
+            return None
+        laid = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), HINT)
+        return partial(_multiplied, laid, weight if weight.dtype == torch.float32 else None)
+
+    def cache_dtype(self, dtype: torch.dtype) -> torch.dtype:
+        """How keys and values of a network of `dtype` are kept: no wider than the products are exact."""
+        fast = runtime.fast_bfloat16("cpu")  # else attention would be the slower for it
+        return torch.bfloat16 if self.precision == "int8" and fast else dtype
+
+    def __deepcopy__(self, memo: Any) -> Packed:
+        return Packed(self.precision, self.small)
+
+    def __reduce__(self) -> Any:
+        return Packed, (self.precision, self.small)
+
+
+def _state(weight: torch.Tensor) -> tuple[Any, ...]:
+    """What changes when a weight does."""
+    version = 0 if weight.is_inference() else weight._version
+    return weight.data_ptr(), version, weight.dtype, weight.device, tuple(weight.shape)
+
+
+def _multiplied(
+    laid: torch.Tensor, plain: torch.Tensor | None, x: torch.Tensor, bias: torch.Tensor | None
+) -> torch.Tensor:
+    if plain is not None and len(x) < FEW:
+        return F.linear(x, plain, bias)
+    return torch.ops.mkldnn._linear_pointwise(x.contiguous(), laid, bias, "none", [], "")  # type: ignore[no-any-return]
+
+
+@lru_cache
+def _packs(dtype: torch.dtype) -> bool:
+    """Whether this processor multiplies faster by packed weights: measured for those of Intel's kind."""
+    intel = torch.backends.cpu.get_cpu_capability().startswith("AVX")
+    if not intel or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def eight_bit(weight: torch.Tensor) -> Product:
+    """Multiply in integers: weights of 8 bits with a scale for each output, activations with one for each row.
+
+    The sums are exact, so that no row depends on another (the vector-wise quantisation of Dettmers et al. 2022, without
+    their outliers). weight: out x in, floating point; it is not kept.
+    """
+    most, zero = integer_kind() or (127, 0)
+    scale = weight.float().abs().amax(1).clamp_min(TINY) / most
+    whole = (weight.float() / scale[:, None]).round_().to(torch.int8)
+    if integer_kind() is None:
+        return partial(_by_int_mm, whole.T.contiguous(), scale)
+    whole = whole.contiguous()  # packing takes no account of strides
+    laid = torch.ops.onednn.qlinear_prepack(whole, [HINT, whole.shape[1]])
+    return partial(_by_onednn, laid, scale, torch.zeros(len(scale), dtype=torch.int64), zero)
+
+
+def _by_onednn(
+    laid: torch.Tensor, scale: torch.Tensor, zeros: torch.Tensor, zero: int, x: torch.Tensor, bias: torch.Tensor | None
+) -> torch.Tensor:
+    largest = x.abs().amax(1, keepdim=True).clamp_min_(TINY)  # rows x 1; NaN stays
+    whole = (x * (127 / largest)).round_()
+    whole = whole.add_(zero).to(torch.uint8) if zero else whole.to(torch.int8)
+    return _scaled(_summed(whole, zero, laid, scale, zeros), largest, bias, x.dtype)
+
+
+def _summed(
+    whole: torch.Tensor, zero: int, laid: torch.Tensor, scale: torch.Tensor, zeros: torch.Tensor
+) -> torch.Tensor:
+    """The integer product, times the weights' scales, in float32."""
+    return torch.ops.onednn.qlinear_pointwise(  # type: ignore[no-any-return]
+        whole, 1.0, zero, laid, scale, zeros, None, 1.0, 0, torch.float32, "none", [], ""
+    )
+
+
+def _by_int_mm(whole: torch.Tensor, scale: torch.Tensor, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    largest = x.abs().amax(1, keepdim=True).clamp_min_(TINY)
+    rows = (x * (127 / largest)).round_().to(torch.int8)
+    return _scaled(torch._int_mm(rows, whole) * scale, largest, bias, x.dtype)
+
+
+def _scaled(summed: torch.Tensor, largest: torch.Tensor, bias: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor:
+    largest = largest.float()
+    made = summed.mul_(largest / 127) if bias is None else torch.addcmul(bias, summed, largest, value=1 / 127)
+    return made.to(dtype)
+
+
+@lru_cache
+def integer_kind() -> tuple[int, int] | None:
+    """(largest weight, zero of the activations) for which this processor's integer products are exact; None: no such.
+
+    Processors without VNNI add pairs of products in 16 bits. Weights of 7 bits do not overflow them, and cost less than
+    activations of 7 would. Tried, not looked up.
+    """
+    for most, zero in ((127, 0), (63, 128)):
+        try:
+            laid = torch.ops.onednn.qlinear_prepack(torch.full((8, 768), most, dtype=torch.int8), [HINT, 768])
+            made = [
+                _summed(
+                    torch.full((rows, 768), 127 + zero, dtype=torch.uint8 if zero else torch.int8),
+                    zero,
+                    laid,
+                    torch.ones(8),
+                    torch.zeros(8, dtype=torch.int64),
+                )
+                for rows in (1, 40)
+            ]
+        except (RuntimeError, AttributeError, NotImplementedError):  # a build or a processor without them
+            return None
+        if bool((torch.cat(made) == most * 127 * 768).all()):
+            return most, zero
+    return None
+
+
+class Products(TorchFunctionMode):
+    """Within it, whoever multiplies by a weight of the network does so by its packed one: for any architecture.
+
+    Not for what needs gradients. Hooks act as ever, since no module is replaced.
+    """
+
+    def __init__(self, network: PreTrainedModel) -> None:
+        super().__init__()
+        self._packed = Packed.of(network)
+        linear = [each for each in network.modules() if is_transposed(each) or isinstance(each, torch.nn.Linear)]
+        weights: list[tuple[Any, bool]] = [(each.weight, is_transposed(each)) for each in linear]
+        self._weights = {weight.data_ptr(): (weight, transposed) for weight, transposed in weights}
+        for weight, transposed in weights:
+            self._packed.product(weight, transposed=transposed)
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Called by torch for every function within the block."""
+        if function is F.linear and not kwargs:
+            x, weight, bias = (*args, None) if len(args) == 2 else args
+        elif function is torch.addmm and not kwargs:
+            bias, x, weight = args
+        elif function in _MATMUL and not kwargs and isinstance(args[1], torch.Tensor):
+            (x, weight), bias = args, None
+        else:
+            return function(*args, **(kwargs or {}))
+        known, transposed = self._weights.get(weight.data_ptr(), (None, False))
+        if known is not None and not transposed and function is not F.linear:  # Falcon's layers: x @ weight.T
+            known = known if weight.shape == known.T.shape and weight.stride() == known.T.stride() else None
+        product = None if known is None else self._packed.product(known, transposed=transposed)
+        if product is None:
+            return function(*args)
+        return product(x.flatten(0, -2), bias).unflatten(0, x.shape[:-1])  # type: ignore[no-untyped-call]
+
+
+_MATMUL = (torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__)
+
+
+def products(network: PreTrainedModel) -> AbstractContextManager[Any]:
+    """Products by the packed weights of `network` for as long as the block lasts, in this thread, where there are any."""
+    packed = Packed.of(network)
+    if network.device.type == "cpu" and (packed.precision or (packed.small and _packs(network.dtype))):
+        return Products(network)
+    return nullcontext()
