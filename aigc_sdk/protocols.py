@@ -50,6 +50,10 @@ class Options(pydantic.BaseModel):
             where = [cls._field(fault) for fault in error.errors()]
             raise OptionError("\n".join(faults), field=where[0]) from error
 
+    def of_prompt(self, index: int) -> Self:
+        """What these options say of one prompt of a call; a backend with options that may differ by prompt overrides it."""
+        return self
+
     @classmethod
     def _field(cls, fault: Any) -> str | None:
         """The option that a fault is in; where several do not fit together, the first that the message names."""

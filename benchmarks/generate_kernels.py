@@ -17,8 +17,8 @@ import torch
 from machine import processor
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from aigc_sdk_gpt2.native import NativeGPT2, packed
-from aigc_sdk_gpt2.plain import PlainGPT2
+from aigc_sdk_gpt2.engines.native import NativeGPT2, packed
+from aigc_sdk_gpt2.engines.plain import PlainGPT2
 from aigc_sdk_kernels import PRECISIONS, Matrix, paths
 
 SIZES = [(768, 2304), (768, 3072), (3072, 768), (768, 50257)]  # inputs x outputs

@@ -80,11 +80,16 @@ def main(folder: Path) -> None:
 
 def manual(folder: Path) -> tuple[Path, Path]:
     """Two text files from the reference that comes with every Python: one to train on, one held out."""
-    texts = [topics.topics[name] for name in sorted(topics.topics)]
+    texts = [unwrapped(topics.topics[name]) for name in sorted(topics.topics)]
     train, held_out = folder / "manual.txt", folder / "held-out.txt"
     train.write_text("\n\n".join(text for index, text in enumerate(texts) if index % 10), encoding="utf-8")
     held_out.write_text("\n\n".join(texts[::10]), encoding="utf-8")
     return train, held_out
+
+
+def unwrapped(text: str) -> str:
+    """Paragraphs without the line ends and spaces that lay them out."""
+    return "\n\n".join(" ".join(each.split()) for each in text.split("\n\n"))
 
 
 def fine_tune(train: Path) -> tuple[aigc_sdk.Generator[aigc_sdk.Text], list[float]]:

@@ -16,14 +16,14 @@ from aigc_sdk.errors import ContextOverflow, InputError, OptionError, PromptErro
 from aigc_sdk.protocols import Device, DType, Job, OptionsClass, Source
 from aigc_sdk.weights import load_tokenizer, load_transformers, token_ids
 
-from .beam import search
 from .chat import prompt_tokens, read_template
-from .decode import decode
-from .engine import cache_bytes, described, engine_for, kind_of_engine
+from .control.sampling import Sampler
+from .decoding.beam import search
+from .decoding.decode import decode
+from .decoding.rows import Item
+from .engines.engine import cache_bytes, described, engine_for, kind_of_engine
+from .engines.precision import Packed
 from .options import Decoding
-from .precision import Packed
-from .rows import Item
-from .sampling import Sampler
 from .score import TokenScores, hidden, logprobs
 
 if TYPE_CHECKING:

@@ -133,6 +133,11 @@ class Decoding(Options):
         description="a small model that guesses, a folder or hub id; None: look-up in the text so far",
     )
 
+    def of_prompt(self, index: int) -> Self:
+        each = {name: getattr(self, name) for name in ("max_new_tokens", "adapter")}
+        own = {name: value[index] for name, value in each.items() if isinstance(value, tuple)}
+        return self.model_copy(update=own)
+
     @field_validator("stop", "bad_words", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:

@@ -10,9 +10,9 @@ import torch
 
 from aigc_sdk.adapters import Adapters
 
-from .engine import kind_of_engine
-from .plain import READ_LIMIT, PlainGPT2
-from .precision import products
+from .engines.engine import kind_of_engine
+from .engines.plain import READ_LIMIT, PlainGPT2
+from .engines.precision import products
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -35,12 +35,12 @@ from aigc_sdk.errors import (
 from aigc_sdk.protocols import Trainer
 from aigc_sdk.testing import TrainerContract
 from aigc_sdk_gpt2.data import train_tokenizer
-from aigc_sdk_gpt2.engine import engine_for
+from aigc_sdk_gpt2.engines.engine import engine_for
+from aigc_sdk_gpt2.engines.hugging import HuggingFace
+from aigc_sdk_gpt2.engines.plain import PlainGPT2
 from aigc_sdk_gpt2.evaluate import Perplexity
-from aigc_sdk_gpt2.hugging import HuggingFace
 from aigc_sdk_gpt2.model import GPT2
 from aigc_sdk_gpt2.network import TrainingNetwork, is_plain_gpt2
-from aigc_sdk_gpt2.plain import PlainGPT2
 from aigc_sdk_gpt2.train import GPT2Trainer
 
 METHODS: dict[str, Method] = {

@@ -21,11 +21,11 @@ from transformers import (
 
 from aigc_sdk.errors import AigcError, ContextOverflow, OptionError
 from aigc_sdk.protocols import Step
-from aigc_sdk_gpt2 import batch as batch_module
 from aigc_sdk_gpt2.data import train_tokenizer
-from aigc_sdk_gpt2.engine import Engine, engine_for
+from aigc_sdk_gpt2.decoding import batch as batch_module
+from aigc_sdk_gpt2.decoding.prefixes import SHARED_LEAST, WORTH, Known, plan, shared
+from aigc_sdk_gpt2.engines.engine import Engine, engine_for
 from aigc_sdk_gpt2.model import GPT2
-from aigc_sdk_gpt2.prefixes import SHARED_LEAST, WORTH, Known, plan, shared
 
 CONTEXT = 160
 WORDS = ["hello", "world", "the", "quick", "brown", "fox", "jumps", "over", "lazy", "dog"]
@@ -363,3 +363,10 @@ def test_twenty_thousand_draws_have_the_frequencies_of_the_exact_distribution() 
     freedom = len(pairs) - 1
     assert freedom > 50
     assert abs(statistic - freedom) < 4 * (2 * freedom) ** 0.5  # mean and four standard deviations of the law
+
+
+def test_an_item_of_a_call_too_large_for_its_origin_records_what_was_asked_of_it_alone() -> None:
+    wanted = [1 + index % 5 for index in range(1200)]
+    made = tiny().generate(prompts(1200), seed=1, max_new_tokens=wanted)
+    assert made[3].origin["call"]["prompts"] is None
+    assert [each.origin["options"]["max_new_tokens"] for each in made[:7]] == wanted[:7]

@@ -30,11 +30,11 @@ from transformers import (
 
 import aigc_sdk
 from aigc_sdk.errors import AigcError, OptionError
+from aigc_sdk_gpt2.control.filters import drawn, kept
+from aigc_sdk_gpt2.control.sampling import Sampler
 from aigc_sdk_gpt2.data import train_tokenizer
-from aigc_sdk_gpt2.filters import drawn, kept
 from aigc_sdk_gpt2.model import GPT2
 from aigc_sdk_gpt2.options import Decoding
-from aigc_sdk_gpt2.sampling import Sampler
 from aigc_sdk_gpt2.vocabulary import vocabulary
 
 CONTEXT = 96

@@ -11,12 +11,12 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 import aigc_sdk
 from aigc_sdk.adapters import Adapters, LoRA, PromptTuning
 from aigc_sdk.errors import MissingDependency, NotOffered, OptionError
-from aigc_sdk_gpt2 import native
-from aigc_sdk_gpt2.compiled import CompiledGPT2
-from aigc_sdk_gpt2.engine import Engine, cache_bytes, engine_for
-from aigc_sdk_gpt2.hugging import HuggingFace
-from aigc_sdk_gpt2.plain import PlainGPT2
-from aigc_sdk_gpt2.precision import Packed
+from aigc_sdk_gpt2.engines import native
+from aigc_sdk_gpt2.engines.compiled import CompiledGPT2
+from aigc_sdk_gpt2.engines.engine import Engine, cache_bytes, engine_for
+from aigc_sdk_gpt2.engines.hugging import HuggingFace
+from aigc_sdk_gpt2.engines.plain import PlainGPT2
+from aigc_sdk_gpt2.engines.precision import Packed
 
 TINY = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "vocab_size": 211}
 needs_kernels = pytest.mark.skipif(not native.available(), reason="aigc-sdk-kernels is not installed or not compiled")

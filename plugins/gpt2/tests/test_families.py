@@ -15,11 +15,11 @@ import aigc_sdk
 from aigc_sdk.errors import InputError, NotOffered, OptionError
 from aigc_sdk_gpt2 import backend
 from aigc_sdk_gpt2.data import train_tokenizer
-from aigc_sdk_gpt2.engine import Engine, engine_for
-from aigc_sdk_gpt2.hugging import HuggingFace
+from aigc_sdk_gpt2.engines.engine import Engine, engine_for
+from aigc_sdk_gpt2.engines.hugging import HuggingFace
+from aigc_sdk_gpt2.engines.plain import PlainGPT2
+from aigc_sdk_gpt2.engines.precision import Packed
 from aigc_sdk_gpt2.model import GPT2
-from aigc_sdk_gpt2.plain import PlainGPT2
-from aigc_sdk_gpt2.precision import Packed
 from aigc_sdk_gpt2.score import hidden, logprobs
 
 CONTEXT = 96

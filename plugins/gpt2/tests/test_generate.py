@@ -27,10 +27,10 @@ from transformers import (
 import aigc_sdk
 from aigc_sdk.errors import AigcError, ContextOverflow, InputError, OptionError, PromptError
 from aigc_sdk_gpt2.data import train_tokenizer
-from aigc_sdk_gpt2.engine import engine_for
-from aigc_sdk_gpt2.hugging import HuggingFace
+from aigc_sdk_gpt2.engines.engine import engine_for
+from aigc_sdk_gpt2.engines.hugging import HuggingFace
+from aigc_sdk_gpt2.engines.plain import PlainGPT2
 from aigc_sdk_gpt2.model import GPT2
-from aigc_sdk_gpt2.plain import PlainGPT2
 
 CONTEXT = 64
 PROMPTS = ["hello world", "the quick brown fox jumps over the lazy dog, twice", "a", "ünïcödé 😀 and more of it"]
@@ -228,7 +228,7 @@ def test_a_stream_never_emits_half_a_character() -> None:
             return torch.nn.functional.one_hot(torch.tensor([next(plan)]), len(bytes_only)).float()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("aigc_sdk_gpt2.batch.engine_for", Planned)
+        patch.setattr("aigc_sdk_gpt2.decoding.batch.engine_for", Planned)
         chunks = [each.text for each in model.stream("x", temperature=0.0, max_new_tokens=len(ids) + 3)]
     assert "".join(chunks) == wanted + "aé"
     assert all("�" not in each for each in chunks[:-1])
@@ -348,6 +348,6 @@ def test_samples_of_one_prompt_read_it_once(model: GPT2, monkeypatch: pytest.Mon
             return super().join(prompts, room, names)
 
     expected = [model.generate("hello", seed=5 + index, max_new_tokens=8)[0] for index in range(4)]
-    monkeypatch.setattr("aigc_sdk_gpt2.batch.engine_for", Watched)
+    monkeypatch.setattr("aigc_sdk_gpt2.decoding.batch.engine_for", Watched)
     assert model.generate("hello", n=4, seed=5, max_new_tokens=8) == expected
     assert read == [1]

@@ -11,9 +11,9 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 import aigc_sdk
 from aigc_sdk.adapters import Adapters, LoRA
 from aigc_sdk.errors import InputError, MissingDependency, NotOffered, OptionError
-from aigc_sdk_gpt2 import native
-from aigc_sdk_gpt2.native import NativeGPT2, packed
-from aigc_sdk_gpt2.plain import PlainGPT2
+from aigc_sdk_gpt2.engines import native
+from aigc_sdk_gpt2.engines.native import NativeGPT2, packed
+from aigc_sdk_gpt2.engines.plain import PlainGPT2
 
 needs_kernels = pytest.mark.skipif(not native.available(), reason="aigc-sdk-kernels is not installed or not compiled")
 TINY = {"n_layer": 2, "n_head": 3, "n_embd": 36, "vocab_size": 101, "n_positions": 64}

@@ -18,9 +18,9 @@ from aigc_sdk import runtime
 from aigc_sdk.adapters.layers import without_hooks
 from aigc_sdk.errors import ContextOverflow, DeviceError, OptionError, PromptError
 from aigc_sdk.training.corpus import sample_text, split
+from aigc_sdk_gpt2.engines.plain import PlainGPT2
+from aigc_sdk_gpt2.engines.precision import Packed, eight_bit, integer_kind, products
 from aigc_sdk_gpt2.model import GPT2
-from aigc_sdk_gpt2.plain import PlainGPT2
-from aigc_sdk_gpt2.precision import Packed, eight_bit, integer_kind, products
 
 TINY = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "vocab_size": 211}
 
@@ -64,7 +64,7 @@ def test_int8_rows_do_not_depend_on_each_other_and_rows_of_zeros_stay() -> None:
 
 EXTREME = """
 import torch
-from aigc_sdk_gpt2.precision import eight_bit
+from aigc_sdk_gpt2.engines.precision import eight_bit
 torch.manual_seed(0)
 for rows in (1, 40):
     weight = torch.where(torch.rand(64, 768) < 0.9, 1.0, -1.0)

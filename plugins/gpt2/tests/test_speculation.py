@@ -13,8 +13,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 import aigc_sdk
 from aigc_sdk.errors import AigcError, OptionError
 from aigc_sdk_gpt2.data import train_tokenizer
+from aigc_sdk_gpt2.decoding.speculation import PAUSE_LIMIT, Draft, LookUp, Pace
 from aigc_sdk_gpt2.model import GPT2
-from aigc_sdk_gpt2.speculation import PAUSE_LIMIT, Draft, LookUp, Pace
 
 CONTEXT = 128
 PROMPTS = ["hello world", "the quick brown fox jumps over the lazy dog, the quick", "a", "dog dog dog dog"]

@@ -18,17 +18,17 @@ from aigc_sdk import runtime
 from aigc_sdk.artifacts import Text
 from aigc_sdk.errors import AigcError
 from aigc_sdk.protocols import Step
+from aigc_sdk_gpt2.control.rules import RowFault
+from aigc_sdk_gpt2.control.sampling import NOTHING_LEFT, Sampler, refuse_nan
+from aigc_sdk_gpt2.engines.engine import engine_for
 
 from .batch import REMEDY
-from .engine import engine_for
 from .rows import Item, Row
-from .rules import RowFault
-from .sampling import NOTHING_LEFT, Sampler, refuse_nan
 
 if TYPE_CHECKING:
-    from .constrain import State
-    from .model import GPT2
-    from .options import Decoding
+    from aigc_sdk_gpt2.control.constrain import State
+    from aigc_sdk_gpt2.model import GPT2
+    from aigc_sdk_gpt2.options import Decoding
 
 
 class Found(NamedTuple):

@@ -13,9 +13,9 @@ from aigc_sdk.adapters.hooks import LayerHook
 from aigc_sdk.adapters.manager import Names
 from aigc_sdk.adapters.virtual import VirtualTokens
 from aigc_sdk.errors import NotOffered
+from aigc_sdk_gpt2.network import is_plain_gpt2
 
 from .engine import Engine, one_or_each
-from .network import is_plain_gpt2
 from .precision import Packed, Product
 
 if TYPE_CHECKING:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .engine import Choice, engine_for
+from aigc_sdk_gpt2.engines.engine import Choice, engine_for
+
 from .prefixes import shared
 
 if TYPE_CHECKING:
-    from .model import GPT2
+    from aigc_sdk_gpt2.model import GPT2
 
 NGRAMS = (4, 3, 2)  # tokens that must have stood there before, the longest first
 FIRST = 2  # tokens of a row's first guess

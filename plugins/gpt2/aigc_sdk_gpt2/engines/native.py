@@ -16,9 +16,9 @@ import torch
 
 from aigc_sdk.adapters.manager import Names
 from aigc_sdk.errors import MissingDependency, NotOffered, printable
+from aigc_sdk_gpt2.network import is_plain_gpt2
 
 from .engine import Engine
-from .network import is_plain_gpt2
 from .plain import PlainGPT2
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import torch
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .options import Decoding
+    from aigc_sdk_gpt2.options import Decoding
 
 NUCLEUS = 256  # tokens among which the nucleus is looked for first: sorting a whole vocabulary takes milliseconds
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aigc_sdk.artifacts import Text
+from aigc_sdk_gpt2.detokenize import Stops, detokenizer_for
 
-from .detokenize import Stops, detokenizer_for
 from .prefixes import Known
 
 if TYPE_CHECKING:
-    from .constrain import State
-    from .logprobs import TokenLogprobs
-    from .model import GPT2
+    from aigc_sdk_gpt2.control.constrain import State
+    from aigc_sdk_gpt2.control.logprobs import TokenLogprobs
+    from aigc_sdk_gpt2.model import GPT2
 
 
 @dataclass(frozen=True)

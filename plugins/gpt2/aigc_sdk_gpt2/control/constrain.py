@@ -15,15 +15,15 @@ import numpy as np
 import torch
 
 from aigc_sdk.errors import MissingDependency, OptionError, shown
+from aigc_sdk_gpt2.vocabulary import vocabulary
 
 from .endings import Endings
 from .rules import NO_CHANCE, Rule
-from .vocabulary import vocabulary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from .options import Decoding
+    from aigc_sdk_gpt2.options import Decoding
 
 State = Literal["open", "whole", "closed"]
 """Of a text: it does not match yet; it matches; it matches, and every longer one does not."""

@@ -12,8 +12,8 @@ from .batch import Batch
 from .rows import Item
 
 if TYPE_CHECKING:
-    from .model import GPT2
-    from .options import Decoding
+    from aigc_sdk_gpt2.model import GPT2
+    from aigc_sdk_gpt2.options import Decoding
 
 
 def decode(

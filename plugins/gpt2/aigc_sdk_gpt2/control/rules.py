@@ -15,7 +15,7 @@ from aigc_sdk.weights import token_ids
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from .options import Decoding, LogitsFunction
+    from aigc_sdk_gpt2.options import Decoding, LogitsFunction
 
 NO_CHANCE = -torch.inf
 

@@ -17,8 +17,9 @@ from .rules import NO_CHANCE, RowFault, rules_for
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from aigc_sdk_gpt2.options import Decoding
+
     from .logprobs import TokenLogprobs
-    from .options import Decoding
 
 
 NOTHING_LEFT = "no token is left to choose: together its options rule out every one"

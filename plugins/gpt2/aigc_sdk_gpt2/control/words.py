@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from aigc_sdk.errors import OptionError
+from aigc_sdk_gpt2.vocabulary import vocabulary
 
 from .rules import NO_CHANCE, Rule
-from .vocabulary import vocabulary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

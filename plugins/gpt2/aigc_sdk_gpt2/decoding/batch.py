@@ -13,18 +13,18 @@ import torch
 from aigc_sdk import runtime
 from aigc_sdk.artifacts import Text
 from aigc_sdk.errors import AigcError
+from aigc_sdk_gpt2.control.rules import RowFault
+from aigc_sdk_gpt2.control.sampling import Choice, Sampler
+from aigc_sdk_gpt2.engines.engine import Engine, engine_for
+from aigc_sdk_gpt2.engines.plain import PlainGPT2
 
-from .engine import Engine, engine_for
-from .plain import PlainGPT2
 from .prefixes import Known, Plan, plan
 from .rows import Item, Row
-from .rules import RowFault
-from .sampling import Choice, Sampler
 from .speculation import Draft, Guesser, LookUp, Pace
 
 if TYPE_CHECKING:
-    from .model import GPT2
-    from .options import Decoding
+    from aigc_sdk_gpt2.model import GPT2
+    from aigc_sdk_gpt2.options import Decoding
 
 PASS = 24  # tokens that one pass may check: beyond, it takes as much longer as there are more of them
 REMEDY = "ask for a smaller max_batch_size or cache_mb, or fewer tokens"

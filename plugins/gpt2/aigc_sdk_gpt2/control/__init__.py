@@ -1,0 +1,1 @@
+"""Which token is next: sampling, and whatever a call may ask of it."""

@@ -1,0 +1,1 @@
+"""Batches of growing sequences in, logits out: one engine for each way of computing them."""
