@@ -242,7 +242,7 @@ def test_a_flag_of_every_kind_reaches_the_generator_and_leaves_the_others_at_the
         ("--seed -1", "seed=-1: a seed is an integer from 0"),
         ("-n 0", "--n"),
         ("-- -- \ud800", "holds a lone surrogate"),
-        ("--dtype int8", "bfloat16"),
+        ("--dtype int4", "bfloat16"),
     ],
 )
 def test_a_wrong_value_is_named_and_nothing_is_opened(aigc: Run, kinds: type[Recorder], words: str, said: str) -> None:
