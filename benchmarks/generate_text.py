@@ -10,6 +10,7 @@ sides decode greedily from the same random weights, without an end of text, in o
 is not measured; a rate is of the median, a ratio the median of the turns' ratios. Ours are whole calls of `generate`, with
 everything that its contract adds; the peers get tokens, ready for them. In float32 the texts must be transformers'; with
 random weights, whose likeliest tokens lie close together, the share of same texts says nothing about other precisions.
+All sides hold their weights at once: at batch 32 take one precision at a time, since 24 GB do not hold them all.
 """
 
 from __future__ import annotations

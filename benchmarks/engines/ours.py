@@ -28,9 +28,8 @@ class Ours:
 
     def generate(self, prompts: Sequence[str], wants: Sequence[int], **options: Any) -> list[str]:
         """One call for all."""
-        made = self.model.generate(
-            list(prompts), seed=0, **({"temperature": 0.0} | options), max_new_tokens=list(wants)
-        )
+        chosen = {"temperature": 0.0, "engine": self.engine} | options
+        made = self.model.generate(list(prompts), seed=0, **chosen, max_new_tokens=list(wants))
         return [str(each) for each in made]
 
 
