@@ -8,19 +8,8 @@ from typing import Any
 
 import pytest
 
-from aigc_sdk import Generator
 from aigc_sdk.testing import GeneratorContract
 from aigc_sdk_tts.hub_models import SpeechModel
-
-
-class Family(GeneratorContract):
-    """All families open through one door, so two show each time that another process can, and `make gauntlet` all."""
-
-    @pytest.mark.slow
-    def test_a_saved_model_opens_in_another_process(
-        self, model: Generator[Any], prompts: list[Any], options: dict[str, Any], tmp_path: Path
-    ) -> None:
-        super().test_a_saved_model_opens_in_another_process(model, prompts, options, tmp_path)
 
 
 class TestVits(GeneratorContract):
@@ -29,7 +18,7 @@ class TestVits(GeneratorContract):
         return SpeechModel.open(tiny.vits(tmp_path / "tiny"), device="cpu")
 
 
-class TestFastSpeech2(Family):
+class TestFastSpeech2(GeneratorContract):
     random = False
 
     @pytest.fixture
@@ -47,7 +36,7 @@ class TestSpeechT5(GeneratorContract):
         return {"max_seconds": 0.1}
 
 
-class TestBark(Family):
+class TestBark(GeneratorContract):
     @pytest.fixture
     def model(self, tiny: SimpleNamespace, tmp_path: Path) -> SpeechModel:
         return SpeechModel.open(tiny.bark(tmp_path / "tiny"), device="cpu")
@@ -57,7 +46,7 @@ class TestBark(Family):
         return {"max_seconds": 0.2}
 
 
-class TestCsm(Family):
+class TestCsm(GeneratorContract):
     @pytest.fixture
     def model(self, tiny: SimpleNamespace, tmp_path: Path) -> SpeechModel:
         return SpeechModel.open(tiny.csm(tmp_path / "tiny"), device="cpu")
@@ -67,7 +56,7 @@ class TestCsm(Family):
         return {"max_seconds": 0.05}
 
 
-class TestDia(Family):
+class TestDia(GeneratorContract):
     @pytest.fixture
     def model(self, tiny: SimpleNamespace, tmp_path: Path) -> SpeechModel:
         return SpeechModel.open(tiny.dia(tmp_path / "tiny"), device="cpu")
@@ -77,7 +66,7 @@ class TestDia(Family):
         return {"max_seconds": 0.03}
 
 
-class TestVibeVoice(Family):
+class TestVibeVoice(GeneratorContract):
     @pytest.fixture
     def model(self, tiny: SimpleNamespace, tmp_path: Path) -> SpeechModel:
         return SpeechModel.open(tiny.vibevoice(tmp_path / "tiny"), device="cpu")
@@ -87,7 +76,7 @@ class TestVibeVoice(Family):
         return {"max_seconds": 0.02}
 
 
-class TestPocketTTS(Family):
+class TestPocketTTS(GeneratorContract):
     @pytest.fixture
     def model(self, tiny: SimpleNamespace, tmp_path: Path) -> SpeechModel:
         return SpeechModel.open(tiny.pocket_tts(tmp_path / "tiny"), device="cpu")
@@ -97,7 +86,7 @@ class TestPocketTTS(Family):
         return {"max_seconds": 0.05}
 
 
-class TestHiggsAudio(Family):
+class TestHiggsAudio(GeneratorContract):
     @pytest.fixture
     def model(self, tiny: SimpleNamespace, tmp_path: Path) -> SpeechModel:
         return SpeechModel.open(tiny.higgs_audio(tmp_path / "tiny"), device="cpu")
