@@ -40,7 +40,7 @@ REMEDIES = {
 }
 """The words for what is wrong, and what to do."""
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 _STATUS = {401: "token", 402: "forbidden", 403: "forbidden", 409: "changed", 412: "changed", 429: "busy"}
 
 
@@ -57,7 +57,7 @@ def download(source: str, revision: str | None, patterns: Sequence[str]) -> tupl
     wanted = revision or named or None
     with _reasons(DownloadError, f"there is no folder {printable(source)!r}, and it could not be fetched from the hub"):
         commit = wanted
-        if wanted is None or not _COMMIT.fullmatch(wanted):
+        if wanted is None or not COMMIT.fullmatch(wanted):
             with suppress(OfflineModeIsEnabled):  # then whatever the cache has under that name
                 commit = HfApi().model_info(repository, revision=wanted, timeout=TIMEOUT).sha
         with _verified(repository):

@@ -219,8 +219,8 @@ def _origins(model: Generator[Any], job: Job) -> Callable[[int], dict[str, Any]]
     def origin(index: int) -> dict[str, Any]:
         place = index // job.n
         its = {**shared, "prompt": prompts[place], "seed": item_seed(job.seed, index)}
-        if not whole:
-            its["options"] = job.options.of_prompt(place).model_dump(mode="json")
+        if not whole and (own := job.options.of_prompt(place)) is not job.options:
+            its["options"] = own.model_dump(mode="json")
         if len(job) > 1:
             its["call"] = {"seed": job.seed, "n": job.n, "index": index, "prompts": prompts if whole else None}
         return its

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import registry
 from .errors import AigcError, DataError, InputError, printable
-from .folder import FINAL, MANIFEST, RUN, read_json
+from .folder import FINAL, LOG, MANIFEST, RUN, read_json
 
 if TYPE_CHECKING:
     from .protocols import Report
@@ -175,7 +175,7 @@ def _record(folder: Path) -> tuple[Mapping[str, Any] | None, tuple[int, Mapping[
         return read_json(run / RUN), None  # nothing says which step `best` was made at
     until = int(checkpoint[1]) if checkpoint else None
     found = None
-    for line in _lines(run / "log.jsonl"):
+    for line in _lines(run / LOG):
         if until is None or line["step"] <= until:
             metrics = {key.removeprefix(VALIDATION): value for key, value in line.items() if key.startswith(VALIDATION)}
             found = (int(line["step"]), metrics) if metrics else found

@@ -31,6 +31,7 @@ FORMAT = 1
 MANIFEST = "aigc.json"
 RUN = "run.json"  # marks a training run's folder, whose finished model lies in `model`
 FINAL = "model"
+LOG = "log.jsonl"
 CHECKPOINT_FILES = frozenset({"manifest.json", "state.json", "state.safetensors"})  # beside a model, not of it
 
 PATTERNS = (

@@ -30,7 +30,6 @@ REASONS = tuple(_client.REMEDIES)
 
 CARD = "README.md"
 _BRANCH = re.compile(r"[\w][\w./-]{0,254}")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def _check_arguments(repo_id: str, revision: str | None, message: str | None) ->
         validate_repo_id(repo_id)
     except HFValidationError as error:
         raise InputError(f"repo_id={printable(repo_id)!r} is no name for the hub: {error}", field="repo_id") from error
-    if revision is not None and (_COMMIT.fullmatch(revision) or not _BRANCH.fullmatch(revision)):
+    if revision is not None and (_client.COMMIT.fullmatch(revision) or not _BRANCH.fullmatch(revision)):
         raise InputError(
             f"revision={printable(revision)!r} is no name for a branch; a push makes a commit of its own",
             field="revision",

@@ -15,23 +15,6 @@ from aigc_sdk import card, folder
 from aigc_sdk.errors import DataError, InputError
 
 
-@pytest.fixture(scope="module")
-def sea(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the backend that needs no torch."""
-    run = tmp_path_factory.mktemp("runs") / "sea"
-    trainer = aigc_sdk.trainer("echo")
-    trainer.fit(
-        ["the sea was calm", "the sky was grey"],
-        max_steps=4,
-        seed=11,
-        save_to=run,
-        save_every=2,
-        validation=["the sea was grey"],
-        evaluate_every=2,
-    )
-    return run
-
-
 def test_the_card_tells_what_the_record_of_the_training_tells(sea: Path) -> None:
     record = json.loads((sea / "run.json").read_text())
     log = [json.loads(line) for line in (sea / "log.jsonl").read_text().splitlines()]

@@ -103,23 +103,6 @@ def healthy(hub: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def sea(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the backend that needs no torch."""
-    run = tmp_path_factory.mktemp("runs") / "sea"
-    trainer = aigc_sdk.trainer("echo")
-    trainer.fit(
-        ["the sea was calm", "the sky was grey"],
-        max_steps=4,
-        seed=11,
-        save_to=run,
-        save_every=2,
-        validation=["the sea was grey"],
-        evaluate_every=2,
-    )
-    return run
-
-
-@pytest.fixture(scope="module")
 def heavy(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return model_files(tmp_path_factory.mktemp("models") / "heavy", 300_000)
 

@@ -28,14 +28,13 @@ from aigc_sdk.errors import (
     TrainingDiverged,
     printable,
 )
-from aigc_sdk.folder import FINAL, RUN, read_json
+from aigc_sdk.folder import FINAL, LOG, RUN, read_json
 from aigc_sdk.protocols import Fit, Report, Score, Step, Trainer
 from aigc_sdk.runtime import LentState
 
 from . import checkpoint, processes, report
 from .digest import data_digest, prepared_fingerprint
 
-LOG = "log.jsonl"
 BEST = "best"
 STEPS_LIMIT = 1_000_000_000
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -15,11 +15,10 @@ from typing import Any
 from aigc_sdk import media, storage
 from aigc_sdk.artifacts import EMBED_LIMIT, Artifact, Image, Text
 from aigc_sdk.errors import BrokenBackend, shown
-from aigc_sdk.folder import RUN
+from aigc_sdk.folder import LOG, RUN
 
 SAMPLES = "samples"
 PAGE = "report.html"
-LOG = "log.jsonl"
 SUFFIXES = {"image": "png", "text": "txt", "audio": "wav", "video": "mp4"}
 CELL = 64  # pixels; smaller pictures are enlarged by whole times up to it, to be seen at all
 PREVIEWS = 40  # on the page, spread evenly over the run

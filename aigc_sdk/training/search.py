@@ -36,11 +36,12 @@ from aigc_sdk.errors import (
     printable,
     suggestion,
 )
+from aigc_sdk.folder import LOG
 from aigc_sdk.protocols import Step, Trainer
 
 from . import processes
 from .digest import data_digest
-from .driver import LOG, STEPS_LIMIT
+from .driver import STEPS_LIMIT
 from .space import space
 
 if TYPE_CHECKING:

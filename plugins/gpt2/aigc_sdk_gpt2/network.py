@@ -101,11 +101,12 @@ def _attention(attn: Any, x: torch.Tensor, bits: Bits | None) -> torch.Tensor:
 
 def _feed_forward(mlp: Any, x: torch.Tensor) -> torch.Tensor:
     inner = mlp.c_fc(x)
-    inner = F.gelu(inner, approximate="tanh") if _is_tanh_gelu(mlp.act) else mlp.act(inner)
+    inner = F.gelu(inner, approximate="tanh") if is_tanh_gelu(mlp.act) else mlp.act(inner)
     return mlp.c_proj(inner)  # type: ignore[no-any-return]
 
 
-def _is_tanh_gelu(act: nn.Module) -> bool:
+def is_tanh_gelu(act: Any) -> bool:
+    """Whether it is the GELU in its tanh form, which the library has under two names and torch in one pass."""
     from transformers.activations import GELUTanh, NewGELUActivation
 
     return isinstance(act, GELUTanh | NewGELUActivation)

@@ -136,7 +136,7 @@ class Decoding(Options):
     def of_prompt(self, index: int) -> Self:
         each = {name: getattr(self, name) for name in ("max_new_tokens", "adapter")}
         own = {name: value[index] for name, value in each.items() if isinstance(value, tuple)}
-        return self.model_copy(update=own)
+        return self.model_copy(update=own) if own else self
 
     @field_validator("stop", "bad_words", mode="before")
     @classmethod

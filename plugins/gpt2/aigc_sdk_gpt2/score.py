@@ -11,7 +11,7 @@ import torch
 from aigc_sdk.adapters import Adapters
 
 from .engines.engine import kind_of_engine
-from .engines.plain import READ_LIMIT, PlainGPT2
+from .engines.plain import READ_LIMIT, PlainGPT2, portions
 from .engines.precision import products
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _packed(network: Any, rows: Sequence[tuple[Sequence[int], int]], most: int) 
     """Through GPT-2 without any filling: all rows are one long one but for the attention."""
     engine, names = PlainGPT2(network), Adapters.of(network).current
     found: list[torch.Tensor] = []
-    for part in _portions([len(tokens) for tokens, _ in rows]):
+    for part in portions([len(tokens) for tokens, _ in rows]):
         some = rows[part]
         states = torch.split(engine.hidden([row[:-1] for row, _ in some], names), [len(row) - 1 for row, _ in some])
         asked = torch.cat([state[first - 1 :] for state, (_, first) in zip(states, some, strict=True)])
@@ -95,17 +95,6 @@ def _filled(network: Any, rows: Sequence[tuple[Sequence[int], int]], most: int) 
 
 def _chosen(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     return logits.float().log_softmax(-1).gather(1, tokens[:, None])[:, 0]
-
-
-def _portions(sizes: Sequence[int]) -> list[slice]:
-    """Consecutive rows that are read together."""
-    found, start, total = [], 0, 0
-    for row, size in enumerate(sizes):
-        if row > start and total + size > READ_LIMIT:
-            found.append(slice(start, row))
-            start, total = row, 0
-        total += size
-    return [*found, slice(start, len(sizes))] if sizes else []
 
 
 def _alike(network: Any, rows: Sequence[Sequence[int]], most: int) -> Iterator[tuple[list[int], torch.Tensor]]:

@@ -52,26 +52,25 @@ def generate(model: GPT2, turn: int) -> None:
     stream.close()
 
 
+def grown(kind: str, first: int, turns: int) -> float:
+    """The memory, in MB, that so many generations add to what the first ones took."""
+    model = tiny(kind)
+    for turn in range(first):
+        generate(model, turn)
+    before = memory()
+    for turn in range(turns):
+        generate(model, turn)
+    return memory() - before
+
+
 @needs_statm
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 def test_some_dozens_of_generations_keep_no_memory(kind: str) -> None:
-    model = tiny(kind)
-    for turn in range(20):
-        generate(model, turn)
-    before = memory()
-    for turn in range(30):
-        generate(model, turn)
-    assert memory() - before < 15
+    assert grown(kind, 20, 30) < 15
 
 
 @needs_statm
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 def test_two_thousand_generations_keep_no_memory(kind: str) -> None:
-    model = tiny(kind)
-    for turn in range(200):
-        generate(model, turn)
-    before = memory()
-    for turn in range(2000):
-        generate(model, turn)
-    assert memory() - before < 15
+    assert grown(kind, 200, 2000) < 15

@@ -113,7 +113,7 @@ def kind_of_engine(network: PreTrainedModel, names: Names = None, choice: Choice
     else:
         with Adapters.of(network).using(names):
             found = plain.PlainGPT2 if plain.PlainGPT2.runs(network) else hugging.HuggingFace
-    if choice in ("auto", "kernels") and found is plain.PlainGPT2 and native.runs(network, names):
+    if choice in ("auto", "kernels") and found is plain.PlainGPT2 and native.takes(network, names):
         found = native.NativeGPT2
     if choice == "compiled" and found is plain.PlainGPT2 and compiled.runs(network, names):
         found = compiled.CompiledGPT2

@@ -16,7 +16,7 @@ import torch
 
 from aigc_sdk.adapters.manager import Names
 from aigc_sdk.errors import MissingDependency, NotOffered, printable
-from aigc_sdk_gpt2.network import is_plain_gpt2
+from aigc_sdk_gpt2.network import is_tanh_gelu
 
 from .engine import Engine
 from .plain import PlainGPT2
@@ -49,15 +49,18 @@ def version() -> str:
 
 def runs(network: PreTrainedModel, names: Names = None) -> bool:
     """Whether the kernels compute what `network` does: a GPT-2 in the CPU's memory without adapters in use, unchanged."""
+    return PlainGPT2.runs(network) and takes(network, names)
+
+
+def takes(network: PreTrainedModel, names: Names = None) -> bool:
+    """Whether the kernels compute a network that PlainGPT2 runs."""
     adapters = [names] if names is None or isinstance(names, str) else list(names)
-    parameters = list(network.parameters())
+    body: Any = network.transformer
     return (
         available()
         and not any(adapters)
-        and is_plain_gpt2(network)
-        and PlainGPT2.runs(network)
-        and _takes_tanh_gelu(network)
-        and all(each.device.type == "cpu" and each.dtype in KINDS for each in parameters)
+        and all(is_tanh_gelu(each.mlp.act) for each in body.h)
+        and all(each.device.type == "cpu" and each.dtype in KINDS for each in network.parameters())
     )
 
 
@@ -181,12 +184,6 @@ def _entry() -> Any:
 def _distribution() -> str:
     entry = _entry()
     return str(entry.dist.name if entry.dist is not None else entry.value)
-
-
-def _takes_tanh_gelu(network: Any) -> bool:
-    from transformers.activations import GELUTanh, NewGELUActivation
-
-    return all(isinstance(each.mlp.act, GELUTanh | NewGELUActivation) for each in network.transformer.h)
 
 
 def _norm(module: Any) -> Any:

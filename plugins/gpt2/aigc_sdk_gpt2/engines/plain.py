@@ -13,7 +13,7 @@ from aigc_sdk.adapters.hooks import LayerHook
 from aigc_sdk.adapters.manager import Names
 from aigc_sdk.adapters.virtual import VirtualTokens
 from aigc_sdk.errors import NotOffered
-from aigc_sdk_gpt2.network import is_plain_gpt2
+from aigc_sdk_gpt2.network import is_plain_gpt2, is_tanh_gelu
 
 from .engine import Engine, one_or_each
 from .precision import Packed, Product
@@ -136,7 +136,7 @@ class PlainGPT2(Engine):
         of_rows = [names] * len(rows) if names is None or isinstance(names, str) else list(names)
         self._adapt([*self.names, *of_rows])
         pieces = [_Piece(slot, 0, row, name) for slot, (row, name) in enumerate(zip(rows, of_rows, strict=True))]
-        made = [self._norm(self._through(part, None, False)) for part in _portions(pieces)]
+        made = [self._norm(self._through(part, None, False)) for part in _parts(pieces)]
         self.names = self.names[: len(self.lengths)]
         return torch.cat(made)
 
@@ -147,7 +147,7 @@ class PlainGPT2(Engine):
             for row, more in zip(rows, tokens, strict=True)
             if more
         ]
-        made = [self.logits(self._norm(self._through(part, self._cache, last))) for part in _portions(pieces)]
+        made = [self.logits(self._norm(self._through(part, self._cache, last))) for part in _parts(pieces)]
         for row, more in zip(rows, tokens, strict=True):
             self.lengths[row] += len(more)
         return torch.cat(made) if made else self._tokens.new_empty(0, len(self._head))
@@ -303,11 +303,7 @@ class _Layer(NamedTuple):
 
 
 def _act(act: Any) -> Callable[[torch.Tensor], torch.Tensor]:
-    from transformers.activations import GELUTanh, NewGELUActivation
-
-    if isinstance(act, GELUTanh | NewGELUActivation):  # one function under two names; torch has it in one pass
-        return _tanh_gelu
-    return act  # type: ignore[no-any-return]
+    return _tanh_gelu if is_tanh_gelu(act) else act
 
 
 def _tanh_gelu(x: torch.Tensor) -> torch.Tensor:
@@ -332,12 +328,16 @@ def _alike(pieces: Sequence[_Piece]) -> Iterator[tuple[int, int, int, int]]:
         yield some[0][1].slot, len(some), old, new
 
 
-def _portions(pieces: Sequence[_Piece]) -> list[Sequence[_Piece]]:
-    """Runs of pieces that are read together."""
+def _parts(pieces: Sequence[_Piece]) -> Iterator[Sequence[_Piece]]:
+    return (pieces[part] for part in portions([len(each.tokens) for each in pieces]))
+
+
+def portions(sizes: Sequence[int]) -> list[slice]:
+    """Neighbours that are read together, by how many tokens each has."""
     found, start, tokens = [], 0, 0
-    for place, each in enumerate(pieces):
-        if place > start and tokens + len(each.tokens) > READ_LIMIT:
-            found.append(pieces[start:place])
+    for place, size in enumerate(sizes):
+        if place > start and tokens + size > READ_LIMIT:
+            found.append(slice(start, place))
             start, tokens = place, 0
-        tokens += len(each.tokens)
-    return [*found, pieces[start:]] if pieces else []
+        tokens += size
+    return [*found, slice(start, len(sizes))] if sizes else []

@@ -102,10 +102,9 @@ class Recurrent(Engine):
 
 def keeps_state(network: PreTrainedModel) -> bool:
     """Whether all layers keep a state. Raises NotOffered where some do, and some keep keys and values."""
-    kinds = [isinstance(each, LinearAttentionCacheLayerMixin) for each in DynamicCache(config=network.config).layers]
-    if any(kinds) and not all(
-        type(each) is LinearAttentionLayer for each in DynamicCache(config=network.config).layers
-    ):
+    layers = DynamicCache(config=network.config).layers
+    kinds = [isinstance(each, LinearAttentionCacheLayerMixin) for each in layers]
+    if any(kinds) and not all(type(each) is LinearAttentionLayer for each in layers):
         raise NotOffered(
             f"a {network.config.model_type!r} model mixes layers that keep a state with others; such models are not decoded here"
         )
