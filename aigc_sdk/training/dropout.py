@@ -20,11 +20,12 @@ class Bits:
     def __init__(self, seed: int) -> None:
         self._source = np.random.SFC64(seed)
 
-    def keep(self, shape: tuple[int, ...], probability: float) -> torch.Tensor:
-        """A bool tensor of `shape` on the CPU, false with `probability`."""
+    def keep(self, shape: tuple[int, ...], probability: float, dtype: torch.dtype = torch.bool) -> torch.Tensor:
+        """A tensor of `shape` on the CPU, 0 with `probability` and 1 elsewhere."""
         count = math.prod(shape)
-        words = self._source.random_raw(-(-count // 4)).view(np.int16)[:count]
-        return (torch.from_numpy(words) >= _dropped(probability) - LEVELS // 2).view(shape)
+        words = torch.from_numpy(self._source.random_raw(-(-count // 4)).view(np.int16)[:count])
+        found = torch.empty(count, dtype=dtype)
+        return torch.ge(words, _dropped(probability) - LEVELS // 2, out=found).view(shape)
 
 
 _current: ContextVar[Bits | None] = ContextVar("bits", default=None)
@@ -72,23 +73,11 @@ def drop(x: torch.Tensor, probability: float, bits: Bits | None) -> torch.Tensor
         return x
     if bits is None:
         return torch.nn.functional.dropout(x, probability)
-    dropped: torch.Tensor = _Drop.apply(x, bits.keep(tuple(x.shape), probability), scale(probability))  # type: ignore[no-untyped-call]
+    mask = bits.keep(tuple(x.shape), probability, x.dtype).mul_(scale(probability))
+    dropped: torch.Tensor = x * mask
     return dropped
 
 
 def _dropped(probability: float) -> int:
     """Of `LEVELS` outcomes, how many drop."""
     return min(round(probability * LEVELS), LEVELS - 1)
-
-
-class _Drop(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, keep: torch.Tensor, scale: float) -> torch.Tensor:
-        ctx.save_for_backward(keep)
-        ctx.scale = scale
-        return (x * keep).mul_(scale)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        (keep,) = ctx.saved_tensors
-        return (grads[0] * keep).mul_(ctx.scale), None, None

@@ -42,25 +42,26 @@ def logits(
     head = head_of(network)
     if not is_packed(network):
         return _padded_logits(network, packed, words, chosen, head)
-    states = hidden(network, packed, words)
     if head == "sequence":
-        return _sequence(network, states, packed)
+        return _sequence(network, packed, words)
     if head == "masked":
-        return _masked(network, states if chosen is None else states[chosen])
+        return _masked(network, hidden(network, packed, words, chosen))
+    states = hidden(network, packed, words)
     with each_token(network, packed):
         return _tokens(network, states, head)
 
 
-def _sequence(network: Any, states: torch.Tensor, packed: Packed) -> torch.Tensor:
+def _sequence(network: Any, packed: Packed, words: torch.Tensor | None) -> torch.Tensor:
     kind = network.config.model_type
-    first = states[packed.starts]
+    if kind == "modernbert" and network.config.classifier_pooling == "mean":
+        return network.classifier(network.drop(network.head(packed.means(hidden(network, packed, words)))))  # type: ignore[no-any-return]
+    first = hidden(network, packed, words, packed.starts)
     if kind == "bert":
         return network.classifier(network.dropout(network.bert.pooler(first[:, None])))  # type: ignore[no-any-return]
     if kind == "distilbert":
         return network.classifier(network.dropout(network.pre_classifier(first).relu()))  # type: ignore[no-any-return]
     if kind == "modernbert":
-        pooled = packed.means(states) if network.config.classifier_pooling == "mean" else first
-        return network.classifier(network.drop(network.head(pooled)))  # type: ignore[no-any-return]
+        return network.classifier(network.drop(network.head(first)))  # type: ignore[no-any-return]
     return network.classifier(first[:, None])  # type: ignore[no-any-return]
 
 

@@ -2,7 +2,8 @@
 
 Linear layers, norms and activations work on real tokens alone; only attention looks at rows, one by one or, where
 neighbours have the same length, together. The Hugging Face modules run their own code, with an attention function that
-is registered with transformers: so adapters, dropout and replaced layers work as ever.
+is registered with transformers: so adapters, dropout and replaced layers work as ever. Where only some tokens are read,
+the last layer of BERT and its relatives computes no others, see `last_layer`.
 
 Packed are BERT, RoBERTa, XLM-RoBERTa, CamemBERT, DistilBERT, ELECTRA and ModernBERT. Any other encoder runs through its
 own forward pass, padded to the longest row of the batch; the results are the same.
@@ -10,28 +11,25 @@ own forward pass, padded to the longest row of the batch; the results are the sa
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from aigc_sdk.errors import InputError
-from aigc_sdk.training.dropout import Bits, drop
+
+from . import attention, last_layer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PreTrainedModel
 
-ATTENTION = "aigc_packed"  # the name under which transformers knows our attention
 PACKED = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "modernbert"})
 OFFSET = frozenset({"roberta", "xlm-roberta", "camembert"})  # their positions count from after the padding token's id
 BUDGET = 4096  # tokens at a time where nothing is learnt; more make no CPU faster, and take memory
@@ -105,15 +103,19 @@ def word_embeddings(network: PreTrainedModel, packed: Packed) -> torch.Tensor:
     return found
 
 
-def hidden(network: PreTrainedModel, packed: Packed, words: torch.Tensor | None = None) -> torch.Tensor:
+def hidden(
+    network: PreTrainedModel, packed: Packed, words: torch.Tensor | None = None, only: torch.Tensor | None = None
+) -> torch.Tensor:
     """What the encoder's last layer gives: (tokens, width).
 
     words: the word embeddings to start from in place of the tokens' own, as `word_embeddings` gives them.
+    only: the places of the tokens that are asked for, ascending. The last layer computes no others where it can.
     """
     body: Any = network.base_model
     if not is_packed(network):
-        return unpadded(_padded_hidden(network, packed, words), packed)
-    _prepare(network)
+        whole = unpadded(_padded_hidden(network, packed, words), packed)
+        return whole if only is None else whole[only]
+    attention.install(network)
     inputs: dict[str, Any] = {"input_ids": packed.ids[None]} if words is None else {"inputs_embeds": words[None]}
     kind = network.config.model_type
     if _takes_types(network):
@@ -122,18 +124,22 @@ def hidden(network: PreTrainedModel, packed: Packed, words: torch.Tensor | None 
         inputs["attention_mask"] = {"full_attention": None, "sliding_attention": None}
     first = int(network.config.pad_token_id) + 1 if kind in OFFSET else 0
     manager = network.__dict__.get("aigc_adapters")
-    if manager is not None and isinstance(manager.current, tuple) and getattr(body, "pooler", None) is not None:
-        body = _without_pooler(body)
+    mixed = manager is not None and isinstance(manager.current, tuple)
+    shortened = only is not None and not mixed and last_layer.is_plain(body)
+    if (mixed or shortened) and getattr(body, "pooler", None) is not None:
+        body = last_layer.replaced(body, pooler=None)  # it reads one token of all rows, whose adapters have other names
+    last = body.encoder.layer[-1] if shortened else None
+    if shortened:
+        body = last_layer.removed(body)
     with each_token(network, packed):
         found = body(**inputs, position_ids=(packed.positions + first)[None], lengths=packed.lengths)
-    return found.last_hidden_state[0]  # type: ignore[no-any-return]
-
-
-def _without_pooler(body: torch.nn.Module) -> Any:
-    """The same encoder, which calls no pooler: it would read one token of all rows, where adapters are named for each."""
-    found = copy.copy(body)
-    found.__dict__["_modules"] = {**body._modules, "pooler": None}
-    return found
+    states: torch.Tensor = found.last_hidden_state.squeeze(0)
+    if only is None:
+        return states
+    if last is None:
+        return states[only]
+    asking = packed.row[only].bincount(minlength=len(packed.lengths)).tolist()
+    return last_layer.of_some(last, states, only, asking, packed.lengths)
 
 
 @contextmanager
@@ -200,78 +206,3 @@ def _takes_types(network: PreTrainedModel) -> bool:
     """Whether the network tells the two texts of a pair apart by token types."""
     taken = "token_type_ids" in inspect.signature(network.base_model.forward).parameters
     return taken and getattr(network.config, "type_vocab_size", 0) > 1
-
-
-def _prepare(network: PreTrainedModel) -> None:
-    """Let the network attend by `_attention`, which does what torch's does wherever no rows are given."""
-    if network.config._attn_implementation == ATTENTION:
-        return
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
-
-    AttentionInterface.register(ATTENTION, _attention)
-    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
-    network.set_attn_implementation(ATTENTION)
-
-
-def _attention(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    lengths: tuple[int, ...] | None = None,
-    sliding_window: int | None = None,
-    **rest: Any,
-) -> tuple[torch.Tensor, None]:
-    """Attention in every row of a packed batch: (1, heads, tokens, head width) to (1, tokens, heads, head width)."""
-    if lengths is None:
-        from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
-        return sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **rest
-        )
-    groups = [(length, len(list(group))) for length, group in groupby(lengths)]
-    sizes = [length * count for length, count in groups]
-    mixed = []
-    # Splitting once, instead of slicing group by group, has one gradient instead of many of the whole batch's size.
-    parts = [torch.split(each[0], sizes, 1) for each in (query, key, value)]
-    for (length, count), q, k, v in zip(groups, *parts, strict=True):
-        mask = None if sliding_window is None else _near(length, sliding_window, query.device)
-        found = F.scaled_dot_product_attention(
-            _rows(q, count), _rows(k, count), _rows(v, count), mask, dropout_p=dropout, scale=scaling
-        )
-        mixed.append(found.transpose(1, 2).flatten(0, 1))  # (count x length, heads, head width)
-    return torch.cat(mixed)[None], None
-
-
-def _dropping(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    mask: torch.Tensor | None,
-    probability: float,
-    scaling: float | None,
-    bits: Bits,
-) -> torch.Tensor:
-    """Attention written out, with its probabilities dropped by `bits`; torch's own draws a number for each."""
-    scores = query @ key.transpose(-1, -2) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
-    return drop(scores.softmax(-1).to(value.dtype), probability, bits) @ value
-
-
-def _rows(states: torch.Tensor, count: int) -> torch.Tensor:
-    """(heads, count x length, width) to (count, heads, length, width)."""
-    heads, tokens, width = states.shape
-    return states.reshape(heads, count, tokens // count, width).transpose(0, 1)
-
-
-def _near(length: int, window: int, device: torch.device) -> torch.Tensor | None:
-    """True where a token may look at another: fewer than `window` places away; None where all are that near."""
-    if length <= window:
-        return None
-    places = torch.arange(length, device=device)
-    return (places[:, None] - places).abs() < window
