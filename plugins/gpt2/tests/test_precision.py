@@ -18,6 +18,7 @@ from aigc_sdk import runtime
 from aigc_sdk.adapters.layers import without_hooks
 from aigc_sdk.errors import ContextOverflow, DeviceError, OptionError, PromptError
 from aigc_sdk.training.corpus import sample_text, split
+from aigc_sdk_gpt2.engines import precision
 from aigc_sdk_gpt2.engines.plain import PlainGPT2
 from aigc_sdk_gpt2.engines.precision import Packed, eight_bit, integer_kind, products
 from aigc_sdk_gpt2.model import GPT2
@@ -35,7 +36,7 @@ def emulated(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     most = (integer_kind() or (127, 0))[0]
     scale = weight.abs().amax(1) / most
     largest = x.abs().amax(1, keepdim=True)
-    whole = (x * (127 / largest)).round().double() @ (weight / scale[:, None]).round().double().T
+    whole = (127 * x / largest).round().double() @ (weight / scale[:, None]).round().double().T
     return whole * scale.double() * largest.double() / 127
 
 
@@ -60,6 +61,48 @@ def test_int8_rows_do_not_depend_on_each_other_and_rows_of_zeros_stay() -> None:
     assert torch.equal(made[3], torch.zeros(50))
     for row in range(9):
         assert torch.equal(product(x[row : row + 1], None)[0], made[row])
+
+
+@pytest.mark.parametrize("fbgemm", [True, False])
+@pytest.mark.parametrize(("out", "into"), [(176, 704), (600, 768)])
+def test_int8_rows_are_the_same_to_the_bit_one_by_one_two_by_two_and_together(
+    fbgemm: bool, out: int, into: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few rows have a kernel of their own where there is one; where there is none, that for many takes them."""
+    if not fbgemm:
+        monkeypatch.setattr(precision, "fbgemm_sums", lambda engine: False)
+    rng = torch.Generator().manual_seed(into)
+    product, x = eight_bit(torch.randn(out, into, generator=rng)), torch.randn(40, into, generator=rng)
+    bias = torch.randn(out, generator=rng)
+    for added in (None, bias):
+        together = product(x, added)
+        assert torch.equal(torch.cat([product(row[None], added) for row in x]), together)
+        assert torch.equal(torch.cat([product(pair, added) for pair in x.view(20, 2, into)]), together)
+    assert product(x[:0], bias).shape == (0, out)
+
+
+def test_the_kernel_for_few_rows_is_not_taken_where_torch_does_not_have_it() -> None:
+    before = torch.backends.quantized.engine
+    others = [each for each in torch.backends.quantized.supported_engines if each not in ("none", "fbgemm", "x86")]
+    assert others
+    try:
+        for each in others:
+            torch.backends.quantized.engine = each
+            assert not precision.fbgemm_sums(each)
+            assert torch.allclose(eight_bit(torch.eye(8))(torch.ones(1, 8), None), torch.ones(1, 8))
+    finally:
+        torch.backends.quantized.engine = before
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_int8_hides_no_value_that_is_not_finite(rows: int, value: float) -> None:
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(rows, 64, generator=rng)
+    x[0, 3] = value
+    made = eight_bit(torch.randn(48, 64, generator=rng))(x, None)
+    assert not made[0].isfinite().any()
+    assert made[1:].isfinite().all()
 
 
 EXTREME = """

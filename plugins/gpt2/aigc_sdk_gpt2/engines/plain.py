@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -73,28 +74,34 @@ class PlainGPT2(Engine):
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
         """See Engine."""
         self._reserve(len(self.lengths), max(self.lengths) + 1, SPARE)
-        rows, device = self._rows_of_slots(), self.network.device
+        rows, device = self._rows_of_slots(), self._tokens.device
+        moved = rows != sorted(rows)  # rows and slots are in one order until one has left
         ends = torch.tensor([self.lengths[row] for row in rows], device=device)  # where each slot is written
-        given = tokens.to(device)[torch.tensor(rows, device=device)]
+        given = tokens.to(device)
         with self.adapters.using(one_or_each([self.names[row] for row in rows])):
-            x = self._stepped(given, ends)
+            x = self._stepped(given[rows] if moved else given, ends)
         self.lengths = [length + 1 for length in self.lengths]
-        return self.logits(self._norm(x[torch.tensor(self._slots, device=device)]))
+        return self.logits(self._norm(x[self._slots] if moved else x))
 
     def _stepped(self, tokens: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
         """One token of every slot, at the place where it is written, through all layers: slots x width."""
         count, longest, alike = len(tokens), max(self.lengths) + 1, min(self.lengths) == max(self.lengths)
         seen = None if alike else (torch.arange(longest, device=ends.device) <= ends[:, None])[:, None, None]
         slots = torch.arange(count, device=ends.device)
-        x: torch.Tensor = self._tokens[tokens] + self._positions[ends]
-        for layer, cache in zip(self._layers, self._cache, strict=True):
-            qkv = layer.heads(x, self._heads).to(cache.dtype)  # slots x 3 x heads x head width
+        kept = self._cache[:, :, :count]
+        keys, values = kept[:, :, :, :, :longest].unbind(1)  # each: layers x slots x heads x places x head width
+        places = kept[:, :, :, :, longest - 1].transpose(1, 2)  # layers x slots x 2 x heads x head width
+        views = (keys.unbind(), values.unbind(), places.unbind())
+        query = kept.new_empty(count, 1, self._heads, kept.shape[-1])
+        x = torch.embedding(self._tokens, tokens) + torch.embedding(self._positions, ends)
+        for layer, cache, key, value, place in zip(self._layers, self._cache, *views, strict=True):
+            asks, new = layer.heads(x, self._heads).split_with_sizes((1, 2), 1)
+            query.copy_(asks)
             if alike:
-                cache[:, :count, :, longest - 1] = qkv[:, 1:].transpose(0, 1)
+                place.copy_(new)
             else:
-                cache[:, slots, :, ends] = qkv[:, 1:]
-            keys, values = cache[:, :count, :, :longest]
-            mixed = F.scaled_dot_product_attention(qkv[:, 0, :, None], keys, values, seen, scale=layer.scaling)
+                cache[:, slots, :, ends] = new.to(cache.dtype)
+            mixed = F.scaled_dot_product_attention(query.transpose(1, 2), key, value, seen, scale=layer.scaling)
             x = layer.rest(x, mixed.flatten(1).to(x.dtype))
         return x
 
@@ -154,7 +161,7 @@ class PlainGPT2(Engine):
 
     def _through(self, pieces: Sequence[_Piece], kept: torch.Tensor | None, last: bool) -> torch.Tensor:
         """All tokens, or the last of each piece, through all layers: tokens x width."""
-        device = self.network.device
+        device = self._tokens.device
         ends = torch.tensor([len(each.tokens) for each in pieces], device=device).cumsum(0) - 1
         tokens = torch.tensor([token for each in pieces for token in each.tokens], device=device)
         places = torch.cat([torch.arange(each.old, each.old + len(each.tokens)) for each in pieces]).to(device)
@@ -250,24 +257,30 @@ class _Norm(NamedTuple):
         return cls(module.weight, module.bias, module.eps)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return F.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps)
+        return torch.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
 
 
 class _Linear(NamedTuple):
     weight: torch.Tensor  # in x out
     bias: torch.Tensor
-    product: Product | None
+    product: Product
     hook: LayerHook | None
+
+    @classmethod
+    def of(cls, module: Any, packed: Packed, hook: LayerHook | None) -> _Linear:
+        product = packed.product(module.weight, transposed=True)
+        return cls(module.weight, module.bias, product or partial(_multiplied, module.weight), hook)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         if self.hook is None:
-            return self._multiplied(x)
+            return self.product(x, self.bias)
         changed = self.hook.before(None, (x,))
         x = x if changed is None else changed
-        return self.hook.after(None, (x,), self._multiplied(x))
+        return self.hook.after(None, (x,), self.product(x, self.bias))
 
-    def _multiplied(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.addmm(self.bias, x, self.weight) if self.product is None else self.product(x, self.bias)
+
+def _multiplied(weight: torch.Tensor, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    return F.linear(x, weight.T, bias)
 
 
 class _Layer(NamedTuple):
@@ -285,16 +298,13 @@ class _Layer(NamedTuple):
     @classmethod
     def of(cls, block: Any, packed: Packed, hooks: Mapping[str, LayerHook], stem: str) -> _Layer:
         modules = {name: block.get_submodule(name) for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")}
-        qkv, mix, widen, narrow = [
-            _Linear(each.weight, each.bias, packed.product(each.weight, transposed=True), hooks.get(stem + name))
-            for name, each in modules.items()
-        ]
+        qkv, mix, widen, narrow = [_Linear.of(each, packed, hooks.get(stem + name)) for name, each in modules.items()]
         norm, second = _Norm.of(block.ln_1), _Norm.of(block.ln_2)
         return cls(norm, qkv, mix, block.attn.scaling, second, widen, _act(block.mlp.act), narrow)
 
     def heads(self, x: torch.Tensor, heads: int) -> torch.Tensor:
         """Queries, keys and values: rows x 3 x heads x head width."""
-        return self.qkv(self.norm(x)).view(len(x), 3, heads, -1)
+        return self.qkv(self.norm(x)).view(x.shape[0], 3, heads, -1)
 
     def rest(self, x: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
         """All that follows the attention, whose result is `mixed`."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
 
 Product: TypeAlias = "Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]"
 """x (rows x in) and a bias, or None -> rows x out."""
+Summed: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
+"""Rows of numbers from -127 to 127, which are rounded -> the integer sums, times the scales, in float32."""
 
 PACK_LIMIT = 1 << 30  # bytes of one network's weights up to which they are held twice for the sake of speed
-FEW = 3  # rows from which packed float32 weights are faster than plain ones, which a product of one row reads best
+FEW = 3  # rows from which a layout for many is faster: one or two are read best plain, and in integers by FBGEMM
 HINT = 32  # rows for which weights are laid out; others are multiplied as well
+LARGE = 1 << 23  # numbers in a weight from which it does not matter what a call costs beside its sums
 TINY = 1e-30  # the scale of a row of zeros
 
 
@@ -106,7 +110,7 @@ def _state(weight: torch.Tensor) -> tuple[Any, ...]:
 def _multiplied(
     laid: torch.Tensor, plain: torch.Tensor | None, x: torch.Tensor, bias: torch.Tensor | None
 ) -> torch.Tensor:
-    if plain is not None and len(x) < FEW:
+    if plain is not None and x.shape[0] < FEW:
         return F.linear(x, plain, bias)
     return torch.ops.mkldnn._linear_pointwise(x.contiguous(), laid, bias, "none", [], "")  # type: ignore[no-any-return]
 
@@ -129,41 +133,57 @@ def eight_bit(weight: torch.Tensor) -> Product:
     most, zero = integer_kind() or (127, 0)
     scale = weight.float().abs().amax(1).clamp_min(TINY) / most
     whole = (weight.float() / scale[:, None]).round_().to(torch.int8)
-    if integer_kind() is None:
-        return partial(_by_int_mm, whole.T.contiguous(), scale)
+    scale /= 127  # that of the activations, less the largest of each row
+    many = _onednn(whole, scale, zero) if integer_kind() else partial(_by_int_mm, whole.T.contiguous(), scale)
+    few = _fbgemm(whole, scale) if whole.numel() < LARGE and fbgemm_sums(torch.backends.quantized.engine) else many
+    return partial(_by_eight_bit, few, many, torch.zeros(whole.shape[1]))
+
+
+def _by_eight_bit(
+    few: Summed, many: Summed, zeros: torch.Tensor, x: torch.Tensor, bias: torch.Tensor | None
+) -> torch.Tensor:
+    """For one row, an operation costs far more than its arithmetic: hence one that divides and multiplies."""
+    if x.dtype != torch.float32:
+        return _by_eight_bit(few, many, zeros, x.float(), bias).to(x.dtype)
+    largest = x.abs().amax(1, keepdim=True)  # rows x 1; NaN stays
+    levels = torch.addcdiv(zeros, x, largest, value=127)  # of a row of zeros NaN, which becomes some integer, times 0
+    summed = (few if x.shape[0] < FEW else many)(levels)
+    return summed.mul_(largest) if bias is None else torch.addcmul(bias, summed, largest)
+
+
+def _onednn(whole: torch.Tensor, scale: torch.Tensor, zero: int) -> Summed:
+    """By oneDNN: the fastest for many rows. whole: out x in."""
     whole = whole.contiguous()  # packing takes no account of strides
     laid = torch.ops.onednn.qlinear_prepack(whole, [HINT, whole.shape[1]])
     return partial(_by_onednn, laid, scale, torch.zeros(len(scale), dtype=torch.int64), zero)
 
 
 def _by_onednn(
-    laid: torch.Tensor, scale: torch.Tensor, zeros: torch.Tensor, zero: int, x: torch.Tensor, bias: torch.Tensor | None
+    laid: torch.Tensor, scale: torch.Tensor, zeros: torch.Tensor, zero: int, levels: torch.Tensor
 ) -> torch.Tensor:
-    largest = x.abs().amax(1, keepdim=True).clamp_min_(TINY)  # rows x 1; NaN stays
-    whole = (x * (127 / largest)).round_()
-    whole = whole.add_(zero).to(torch.uint8) if zero else whole.to(torch.int8)
-    return _scaled(_summed(whole, zero, laid, scale, zeros), largest, bias, x.dtype)
-
-
-def _summed(
-    whole: torch.Tensor, zero: int, laid: torch.Tensor, scale: torch.Tensor, zeros: torch.Tensor
-) -> torch.Tensor:
-    """The integer product, times the weights' scales, in float32."""
-    return torch.ops.onednn.qlinear_pointwise(  # type: ignore[no-any-return]
-        whole, 1.0, zero, laid, scale, zeros, None, 1.0, 0, torch.float32, "none", [], ""
+    count, levels = levels.shape[0], levels.round_()
+    if count < FEW:  # which it may leave to its reference code, hundreds of times slower
+        levels = F.pad(levels, (0, 0, 0, FEW - count))
+    rows = levels.add_(zero).to(torch.uint8) if zero else levels.to(torch.int8)
+    made = torch.ops.onednn.qlinear_pointwise(
+        rows, 1.0, zero, laid, scale, zeros, None, 1.0, 0, torch.float32, "none", [], ""
     )
+    return made[:count]  # type: ignore[no-any-return]
 
 
-def _by_int_mm(whole: torch.Tensor, scale: torch.Tensor, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    largest = x.abs().amax(1, keepdim=True).clamp_min_(TINY)
-    rows = (x * (127 / largest)).round_().to(torch.int8)
-    return _scaled(torch._int_mm(rows, whole) * scale, largest, bias, x.dtype)
+def _fbgemm(whole: torch.Tensor, scale: torch.Tensor) -> Summed:
+    """By FBGEMM: the fastest for a row or two, since it does least beside the sums. whole: out x in."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch means to drop the kind of tensor in which it takes the weights
+        zeros = torch.zeros(len(scale), dtype=torch.int64)
+        kept = torch._make_per_channel_quantized_tensor(whole, scale.double(), zeros, 0)
+        laid = torch.ops.quantized.linear_prepack(kept, None)
+    multiplied = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32.default._op  # without torch's checks
+    return lambda levels: multiplied(levels, 1.0, 128, laid)
 
 
-def _scaled(summed: torch.Tensor, largest: torch.Tensor, bias: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor:
-    largest = largest.float()
-    made = summed.mul_(largest / 127) if bias is None else torch.addcmul(bias, summed, largest, value=1 / 127)
-    return made.to(dtype)
+def _by_int_mm(whole: torch.Tensor, scale: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+    return torch._int_mm(levels.round_().to(torch.int8), whole) * scale
 
 
 @lru_cache
@@ -175,22 +195,27 @@ def integer_kind() -> tuple[int, int] | None:
     """
     for most, zero in ((127, 0), (63, 128)):
         try:
-            laid = torch.ops.onednn.qlinear_prepack(torch.full((8, 768), most, dtype=torch.int8), [HINT, 768])
-            made = [
-                _summed(
-                    torch.full((rows, 768), 127 + zero, dtype=torch.uint8 if zero else torch.int8),
-                    zero,
-                    laid,
-                    torch.ones(8),
-                    torch.zeros(8, dtype=torch.int64),
-                )
-                for rows in (1, 40)
-            ]
+            if _exact(partial(_onednn, zero=zero), most, rows=(1, 40)):
+                return most, zero
         except (RuntimeError, AttributeError, NotImplementedError):  # a build or a processor without them
             return None
-        if bool((torch.cat(made) == most * 127 * 768).all()):
-            return most, zero
     return None
+
+
+@lru_cache
+def fbgemm_sums(engine: str) -> bool:
+    """Whether FBGEMM sums as exactly, where torch's quantised products are by `engine`. Tried, not looked up."""
+    try:
+        return _exact(_fbgemm, (integer_kind() or (127, 0))[0], rows=range(1, FEW))
+    except (RuntimeError, AttributeError, NotImplementedError):  # as for the others, or torch has given it up
+        return False
+
+
+def _exact(laid: Callable[[torch.Tensor, torch.Tensor], Summed], most: int, rows: Iterable[int]) -> bool:
+    """Whether the largest products are summed without loss."""
+    summed = laid(torch.full((8, 768), most, dtype=torch.int8), torch.ones(8))
+    made = torch.cat([summed(sign * torch.full((count, 768), 127.0)) for count in rows for sign in (1, -1)])
+    return bool((made.abs() == most * 127 * 768).all())
 
 
 class Products(TorchFunctionMode):
