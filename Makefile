@@ -1,6 +1,7 @@
 # `make quickstart` and `make test` work on a fresh machine with nothing but Python 3.11 or newer.
 PYTHON ?= python3
 BIN := .venv/bin
+INSTALLED := .venv/.installed
 READY := .venv/.ready
 PACKAGES := aigc_sdk $(filter-out %.egg-info,$(wildcard plugins/*/aigc_sdk_* examples/third_party/*/aigc_sdk_*))
 
@@ -9,12 +10,16 @@ PACKAGES := aigc_sdk $(filter-out %.egg-info,$(wildcard plugins/*/aigc_sdk_* exa
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-$(READY): requirements-dev.txt pyproject.toml $(wildcard plugins/*/pyproject.toml)
+$(INSTALLED): requirements.txt pyproject.toml $(wildcard plugins/*/pyproject.toml)
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(READY): $(INSTALLED) requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-quickstart: $(READY) ## generate, fine-tune, generate again, replay; then show what was made
+quickstart: $(INSTALLED) ## generate, fine-tune, generate again, replay; then show what was made
 	$(BIN)/python examples/quickstart.py
 
 test: $(READY) ## every test that finishes in minutes, on two cores at a time

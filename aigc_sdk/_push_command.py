@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ._command_groups import AsJson
+from ._terminal import print_json, shown
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -30,12 +32,15 @@ def push(
         list[Path] | None,
         typer.Option(exists=True, dir_okay=False, metavar="FILE", help="For the card: what `aigc evaluate -o` wrote."),
     ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="ORG/NAME", help="Of an adapter: the model on the hub that it was trained beside."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be uploaded, and send nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Upload a model to the hub, after showing what goes there."""
-    from . import cli
     from .card import read_report
     from .hub import push
 
@@ -49,24 +54,23 @@ def push(
         "license": license,
         "limits": limits,
         "reports": reports,
+        "base": base,
     }
     if not dry_run and not yes and not _agreed(push(model, repository, **asked, dry_run=True), public):
         print("nothing was uploaded", file=sys.stderr)
-        raise typer.Exit(cli.FAILED)
+        raise typer.Exit(1)
     done = push(model, repository, **asked, dry_run=dry_run)
     if as_json:
-        cli._print_json(vars(done))
+        print_json(vars(done))
     else:
-        print(cli.shown(str(done)))
+        print(shown(str(done)))
 
 
 def _agreed(plan: Pushed, public: bool) -> bool:
     """Whether the user, who is shown what would go to the hub, wants that."""
-    from . import cli
-
     if not sys.stdin.isatty():
         raise InputError("nobody is there to be asked; pass --yes to upload, or --dry-run to see what", field="yes")
-    print(cli.shown(str(plan)), file=sys.stderr)
+    print(shown(str(plan)), file=sys.stderr)
     who = "everybody can" if public else "you alone can"
     try:
         return typer.confirm(f"Upload? If the repository is new, {who} see it", err=True)

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from . import hooks
+from . import hooks, runtime
 from .artifacts import Artifact
 from .errors import BrokenBackend, DataError, OptionError, PromptError, printable, shown
 from .runtime import LentState
@@ -206,14 +206,17 @@ def _origins(model: Generator[Any], job: Job) -> Callable[[int], dict[str, Any]]
 
     prompts = [_plain(each) for each in job.prompts]
     whole = len(prompts) == 1 or len(json.dumps(prompts)) <= CALL_LIMIT
+    versions = registry.versions_of(model.backend)
     shared = {
         "backend": model.backend,
-        "versions": registry.versions_of(model.backend),
+        "versions": versions,
         "model": model.identity(job),
         "device": model.device,
         "dtype": model.dtype,
         "options": job.options.model_dump(mode="json"),
     }
+    if model.device == "cpu" and "torch" in versions and (threads := runtime.threads()):
+        shared["threads"] = threads
 
     @functools.cache
     def origin(index: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ author says. What nobody has recorded or said is named as missing rather than le
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -29,12 +30,14 @@ def write(
     folder: Path,
     repository: str,
     *,
+    manifest: Mapping[str, Any] | None = None,
     license: str | None = None,
     limits: str | None = None,
     reports: Mapping[str, Report] | None = None,
 ) -> str:
     """The card of the model in `folder`, as Markdown with YAML metadata, for the hub's `org/name`.
 
+    manifest: its aigc.json as it goes there; None: as it is in the folder
     license: an identifier that the hub knows, such as apache-2.0, cc-by-4.0 or other
     limits: what the model cannot do or should not be used for, in your words
     reports: evaluations by name; each score stands there with its protocol
@@ -45,7 +48,7 @@ def write(
             f"license={printable(license)!r} is no identifier; give one such as apache-2.0, mit, cc-by-4.0 or other",
             field="license",
         )
-    manifest = read_json(folder / MANIFEST)
+    manifest = read_json(folder / MANIFEST) if manifest is None else manifest
     record, logged = _record(folder)
     parts = [
         _metadata(manifest, license),
@@ -108,11 +111,24 @@ def _usage(manifest: Mapping[str, Any], repository: str) -> str:
     if call is None:
         return (
             f'{install}Wherever its folder is opened, `"{repository}"`, or `"{repository}@COMMIT"`, stands instead.\n'
+            + _beside(manifest)
         )
     return (
         f"{install}```python\nimport aigc_sdk\n\n"
         f'model = aigc_sdk.{call}("{backend}", "{repository}")\n```\n\n'
         f'`revision="..."`, a commit of this repository, opens the same bytes for ever.\n'
+    )
+
+
+def _beside(manifest: Mapping[str, Any]) -> str:
+    """That an adapter's model has to be opened first, where nobody says what it is called."""
+    base = dict(manifest.get("training") or {}).get("base", "")
+    source = base.get("source", "") if isinstance(base, Mapping) else base
+    if source is not None:
+        return ""
+    which = f", whose weights have the fingerprint `{printable(str(base.get('fingerprint')), 80)}`" if base else ""
+    return (
+        f"\nIts author has not said what the model is called that it was trained beside{which}; open that one first.\n"
     )
 
 
@@ -217,7 +233,7 @@ def read_report(path: str | Path) -> Report:
 
 def _value(value: Any) -> str:
     if isinstance(value, str):
-        return value
+        return "a path on its author's machine" if os.path.isabs(value) or value.startswith("~") else value
     return json.dumps(value, ensure_ascii=False, default=str)
 
 

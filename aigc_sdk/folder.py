@@ -113,7 +113,7 @@ def read(source: str | Path, *, backend: str, revision: str | None = None) -> Fo
     Raises NotAModel, CorruptFolder, UnsafeFolder, MismatchedFolder or DownloadError.
     """
     path = Path(os.path.expanduser(source))
-    if not os.path.exists(path) and _is_hub_id(str(source)):
+    if not os.path.exists(path) and is_hub_id(str(source)):
         path, name = download(str(source), revision, PATTERNS)
     else:
         path = _finished(path)
@@ -133,7 +133,7 @@ def read(source: str | Path, *, backend: str, revision: str | None = None) -> Fo
 def backend_of(folder: str | Path) -> str:
     """The name of the backend that opens `folder`: what aigc.json says, or else who opens its model type."""
     path = Path(os.path.expanduser(folder))
-    if not os.path.exists(path) and _is_hub_id(str(folder)):
+    if not os.path.exists(path) and is_hub_id(str(folder)):
         raise NotAModel(
             f"there is no folder {_shown(path)}; a model on the hub is opened by the name of its backend: "
             f"aigc_sdk.load('gpt2', {printable(str(folder))!r})"
@@ -170,6 +170,11 @@ def is_hub_name(name: str) -> bool:
     return bool(_HUB_ID.fullmatch(name)) and "@" not in name
 
 
+def is_hub_id(source: str) -> bool:
+    """Whether a name that is no existing path may be asked of the hub: `org/name`, and no local folder `org`."""
+    return bool(_HUB_ID.fullmatch(source)) and not os.path.isdir(source.split("/", 1)[0])
+
+
 def is_document(name: str) -> bool:
     """Whether a file beside a model is there for people alone."""
     return _matches(name, DOCUMENTS)
@@ -182,11 +187,6 @@ def belongs(name: str) -> bool:
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch(name.rsplit("/", 1)[-1], pattern) for pattern in patterns)
-
-
-def _is_hub_id(source: str) -> bool:
-    """Whether a name that is no existing path may be asked of the hub: `org/name`, and no local folder `org`."""
-    return bool(_HUB_ID.fullmatch(source)) and not os.path.isdir(source.split("/", 1)[0])
 
 
 def _finished(path: Path) -> Path:

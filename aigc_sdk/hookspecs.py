@@ -15,7 +15,24 @@ if TYPE_CHECKING:
     from .protocols import Evaluator, Generator, Job, Step, Trainer
 
 hookspec = pluggy.HookspecMarker("aigc_sdk")
-hookimpl = pluggy.HookimplMarker("aigc_sdk")
+
+hookimpl: pluggy.HookimplMarker = pluggy.HookimplMarker("aigc_sdk")
+"""Marks a method as an implementation of the hook that it is named after: `@aigc_sdk.hookimpl`.
+
+    class Quiet:
+        @aigc_sdk.hookimpl
+        def aigc_prompt(self, job):
+            if any("shout" in str(each) for each in job.prompts):
+                raise aigc_sdk.errors.Refused("no shouting")
+
+    with aigc_sdk.using(Quiet()):
+        ...
+
+The hooks are `aigc_prompt(job)`, before anything runs, which refuses by raising `aigc_sdk.errors.Refused`;
+`aigc_artifact(artifact, job)`, which may return an artifact to stand for a finished one; and `aigc_step(step, owner)`,
+which watches generating, training and evaluating. A method takes as many of these arguments as it needs.
+`@hookimpl(tryfirst=True)` and `@hookimpl(trylast=True)` decide who comes first and last; see pluggy for the rest.
+"""
 
 
 @hookspec

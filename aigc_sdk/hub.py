@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import _client, card, registry
+from . import _adapter_base, _client, card, registry
 from .errors import FolderError, InputError, NotAModel, UnsafeFolder, printable
 from .folder import CHECKPOINT_FILES, MANIFEST, Folder, backend_of, belongs, is_document, is_hub_name, read, read_json
 
@@ -47,12 +47,15 @@ class Pushed:
     """Files of the model that was there before, which the commit has taken away."""
     card: str
     """The text of README.md."""
+    notes: tuple[str, ...] = ()
+    """What is otherwise in the files there than in those here, and why."""
 
     def __str__(self) -> str:
         lines = [f"{self.repository}@{self.commit}" if self.commit else f"would push to {self.repository}:"]
         lines += [f"  {name}  {size:,} bytes" for name, size in sorted(self.files.items())]
         lines += [f"  left out: {printable(each)}" for each in self.left_out]
         lines += [f"  removed: {printable(each)}" for each in self.removed]
+        lines += [f"  note: {each}" for each in self.notes]
         return "\n".join(lines)
 
 
@@ -67,6 +70,7 @@ def push(
     license: str | None = None,
     limits: str | None = None,
     reports: Report | Mapping[str, Report] | None = None,
+    base: str | None = None,
     dry_run: bool = False,
 ) -> Pushed:
     """Upload a model to the hub, in one commit; `aigc_sdk.load(backend, repo_id, revision=commit)` opens it again.
@@ -79,6 +83,9 @@ def push(
     token: with the right to write; None: HF_TOKEN, or that of `hf auth login`
     license, limits, reports: what the card says, which is written as README.md; see `aigc_sdk.card.write`. A README.md
         in the folder is taken as it is
+    base: of an adapter: the name on the hub, `org/name` or `org/name@commit`, of the model that it was trained beside.
+        None leaves a name as it is; a path of this machine does not go there, and whoever loads the adapter opens its
+        model first
     dry_run: check everything and say what would be uploaded, without asking the hub
 
     The folder is checked first: its names and sums, that all JSON is sound and no weight is NaN or infinite, and that
@@ -87,15 +94,21 @@ def push(
     InputError for arguments, and UploadError, whose `reason` is one of REASONS; then the branch is as it was.
     """
     _check_arguments(repo_id, revision, message)
+    _adapter_base.check(base)
     with ExitStack() as stack:
         folder = _folder(model, stack)
         names, left_out = _names(folder)
         _open(folder)
-        text = _card(folder, repo_id, license, limits, reports)
-        files: dict[str, Path | bytes] = {CARD: text.encode(), **{name: folder.path / name for name in names}}
+        changed, manifest, notes = _adapter_base.for_others(folder, base)
+        text = _card(folder, manifest, repo_id, license, limits, reports)
+        files: dict[str, Path | bytes] = {
+            CARD: text.encode(),
+            **{name: folder.path / name for name in names},
+            **changed,
+        }
         sizes = {name: len(each) if isinstance(each, bytes) else each.stat().st_size for name, each in files.items()}
         if dry_run:
-            return Pushed(repo_id, None, sizes, left_out, (), text)
+            return Pushed(repo_id, None, sizes, left_out, (), text, notes)
         made = _client.upload(
             repo_id,
             files,
@@ -105,7 +118,7 @@ def push(
             message=message or f"Upload a model of {folder.manifest['backend'] if folder.manifest else ''}",
             token=token,
         )
-    return Pushed(repo_id, made.oid, sizes, left_out, made.removed, text)
+    return Pushed(repo_id, made.oid, sizes, left_out, made.removed, text, notes)
 
 
 def _check_arguments(repo_id: str, revision: str | None, message: str | None) -> None:
@@ -179,7 +192,14 @@ def _open(folder: Folder) -> None:
             registry.resolve(str(manifest["backend"]), role).open(folder.path, device="cpu")
 
 
-def _card(folder: Folder, repo_id: str, license: str | None, limits: str | None, reports: Any) -> str:
+def _card(
+    folder: Folder,
+    manifest: Mapping[str, Any],
+    repo_id: str,
+    license: str | None,
+    limits: str | None,
+    reports: Any,
+) -> str:
     from .protocols import Report
 
     named = {"": reports} if isinstance(reports, Report) else dict(reports or {})
@@ -194,7 +214,7 @@ def _card(folder: Folder, repo_id: str, license: str | None, limits: str | None,
                 field="license" if license else "limits" if limits else "reports",
             )
         return own.read_bytes().decode("utf-8", "replace")
-    return card.write(folder.path, repo_id, license=license, limits=limits, reports=named)
+    return card.write(folder.path, repo_id, manifest=manifest, license=license, limits=limits, reports=named)
 
 
 def _replaced(repo_id: str, there: Sequence[str], files: Mapping[str, object]) -> list[str]:

@@ -6,22 +6,36 @@ validation, seeds, progress, cancelling, hooks, origins. Nothing in this module 
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeAlias, TypeVar, cast
-
-import pydantic
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, cast
 
 from . import calls
 from .artifacts import Artifact, Text
-from .errors import DataError, InputError, NotOffered, OptionError, shown, suggestion
+from .errors import DataError, NotOffered
+from .options import Options, OptionsClass
+from .scores import Report, Score
 
-if TYPE_CHECKING:
-    from .statistics import Additive
+__all__ = [
+    "DType",
+    "Device",
+    "Evaluator",
+    "Exam",
+    "Fit",
+    "Generator",
+    "Job",
+    "Options",
+    "OptionsClass",
+    "Report",
+    "Score",
+    "Source",
+    "Step",
+    "Trainer",
+    "ignore",
+]
 
 A = TypeVar("A", bound=Artifact)
 M = TypeVar("M")
@@ -29,50 +43,6 @@ M = TypeVar("M")
 Device = str  # "auto", "cpu", "cuda", "cuda:1"; strings keep the core free of torch
 DType = Literal["float32", "bfloat16", "float16", "int8", "auto"]  # the backend says which of them it computes in
 Source = str | Path | None
-OptionsClass: TypeAlias = "type[Options]"
-
-
-class Options(pydantic.BaseModel):
-    """What one call may set: the single source of validation, command-line flags, forms, schemas and the docs' tables.
-
-    Subclass it with a description, unit and bounds on every field. Misspelt names, other types, NaN and infinity are refused.
-    """
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-    @classmethod
-    def parse(cls, owner: str, values: Mapping[str, Any]) -> Self:
-        """Validate `values`; every fault is named in one OptionError. `owner` is who takes the options."""
-        try:
-            return cls(**values)
-        except pydantic.ValidationError as error:
-            faults = [cls._fault(owner, fault) for fault in error.errors(include_url=False)]
-            where = [cls._field(fault) for fault in error.errors()]
-            raise OptionError("\n".join(faults), field=where[0]) from error
-
-    def of_prompt(self, index: int) -> Self:
-        """What these options say of one prompt of a call; a backend with options that may differ by prompt overrides it."""
-        return self
-
-    @classmethod
-    def _field(cls, fault: Any) -> str | None:
-        """The option that a fault is in; where several do not fit together, the first that the message names."""
-        if fault["loc"]:
-            return str(fault["loc"][0])
-        return next((word for word in re.findall(r"\w+", fault["msg"]) if word in cls.model_fields), None)
-
-    @classmethod
-    def _fault(cls, owner: str, fault: Any) -> str:
-        name = str(fault["loc"][0]) if fault["loc"] else ""
-        if fault["type"] == "extra_forbidden":
-            known = list(cls.model_fields)
-            return f"{owner} has no option {name!r}.{suggestion(name, known)} Options: {', '.join(known) or 'none'}."
-        described = cls.model_fields[name].description if name in cls.model_fields else None
-        reason = str(fault["msg"]).removeprefix("Value error, ")
-        if not name:
-            return f"{owner}: {reason}"
-        about = f" ({name}: {described})" if described else ""
-        return f"{owner} option {name}={shown(fault['input'])}: {reason[:1].lower()}{reason[1:]}.{about}"
 
 
 @dataclass(frozen=True)
@@ -344,68 +314,6 @@ class Trainer(ABC, Generic[M]):
         for _ in self.steps(data, max_steps=max_steps, **arguments):
             pass
         return self.model
-
-
-@dataclass(frozen=True)
-class Score:
-    """One metric of a Report; without its protocol a score does not exist."""
-
-    value: float
-    n: int
-    """How many samples the value is over."""
-    protocol: str
-    """Everything that one must know to compare it: tokeniser, backbone, sizes, splits."""
-    higher_is_better: bool
-    interval: tuple[float, float] | None = None
-    """A 95 % confidence interval, where one was computed; the protocol says how."""
-
-    def __post_init__(self) -> None:
-        if not self.protocol.strip():
-            raise InputError("a Score needs its protocol: say tokeniser, backbone, sizes and splits", field="protocol")
-
-
-@dataclass(frozen=True)
-class Report:
-    """What an evaluation found: a Score per metric, and one row per sample in the order they were given."""
-
-    scores: Mapping[str, Score]
-    rows: Sequence[Mapping[str, Any]]
-    parts: Mapping[str, Additive] = field(default_factory=dict, repr=False, compare=False)
-    """What the scores that are sums over samples are made of, for `aigc_sdk.comparison.compare`; no part of the JSON."""
-
-    def __getitem__(self, name: str) -> Score:
-        if name not in self.scores:
-            known = ", ".join(self.scores)
-            raise InputError(f"the report has no score {name!r}.{suggestion(name, self.scores)} Scores: {known}.")
-        return self.scores[name]
-
-    def __str__(self) -> str:
-        return "\n".join(
-            f"{name} {_value(score)} (n={score.n}; {score.protocol})" for name, score in self.scores.items()
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {"scores": {k: asdict(v) for k, v in self.scores.items()}, "rows": [dict(row) for row in self.rows]}
-
-    def save(self, path: str | Path) -> Path:
-        """Write the report; the suffix says how: .md a table, .json with the rows, .html a page, .svg and .png bars.
-
-        The file appears whole or not at all. Raises MediaError for another suffix and DiskError for storage.
-        """
-        from . import reports
-
-        return reports.write({"": self}, path)
-
-    def _repr_html_(self) -> str:
-        from . import reports
-
-        return reports.html_table({"": self})
-
-
-def _value(score: Score) -> str:
-    interval = f" [{score.interval[0]:.4g}, {score.interval[1]:.4g}]" if score.interval else ""
-    return f"{score.value:.4g}{interval}"
 
 
 @dataclass(frozen=True)

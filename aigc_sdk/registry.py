@@ -118,16 +118,30 @@ def find(name: str) -> Listing:
     matching = [each for each in offered if name in (each.name, each.qualified)]
     sound = [each for each in matching if each.problem is None] or matching
     if not sound:
-        known = sorted({each.name for each in offered})
-        shown = printable(str(name))
-        listed = f"Installed: {', '.join(known)}." if known else "None is installed; try: pip install aigc-sdk-gpt2."
-        raise UnknownBackend(f"No backend {shown!r} is installed.{suggestion(shown, known)} {listed}")
+        raise UnknownBackend(_unknown(str(name), sorted({each.name for each in offered})))
     if len(sound) > 1:
         forms = " or ".join(each.qualified for each in sound)
         raise AmbiguousBackend(f"Backend {name!r} is offered by several distributions; choose {forms}.")
     if sound[0].problem:
         raise BrokenBackend(f"Backend {name!r} of {sound[0].distribution} cannot be used: {sound[0].problem}")
     return sound[0]
+
+
+def how_to_install(name: str) -> str:
+    """Where a backend called `name` would come from. The core knows of none; this is how they are named by custom."""
+    return f"A backend NAME comes in a distribution of its own, usually aigc-sdk-NAME: pip install aigc-sdk-{name}"
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    """What is said of a name that nothing installed offers."""
+    shown = printable(name)
+    meant = suggestion(shown, known)
+    said = f"No backend {shown!r} is installed.{meant}" + (f" Installed: {', '.join(known)}." if known else "")
+    if ALLOWED in os.environ:
+        said += f" {ALLOWED} allows these distributions alone: {printable(os.environ[ALLOWED]) or 'none'}."
+    if not meant and _NAME.match(name):
+        said += f" {how_to_install(name)}"
+    return said
 
 
 def backend(name: str) -> Backend:

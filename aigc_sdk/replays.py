@@ -14,12 +14,16 @@ from .errors import MediaError
 if TYPE_CHECKING:
     from .protocols import Generator
 
+THREADS = "threads"
+"""What an origin calls the number of torch's threads. It is a fact of the machine, and no part of what was asked for."""
+
 
 @dataclass(frozen=True)
 class Replay:
     """An artifact made again: `same` says whether it equals the one in the file to the byte.
 
-    `differences` names what is not as it was (versions, weights, device); it can explain why `same` is False.
+    `differences` names what is not as it was (versions, weights, device, threads); it can explain why `same` is False.
+    Another number of threads alone does not make it so: the same content is the same, and the difference is told.
     """
 
     artifact: Artifact
@@ -53,9 +57,16 @@ def replay(path: str | Path, *, device: str | None = None) -> Replay:
     model = opened.open(recorded or None, device=device or origin["device"], dtype=origin["dtype"])
     model.restore(origin["model"])
     artifact = _again(model, origin)
-    again = media.encode(artifact, Path(path).suffix[1:], **origin.get(media.CODING, {}))
+    again = media.encode(as_recorded(artifact, origin), Path(path).suffix[1:], **origin.get(media.CODING, {}))
     was = {key: value for key, value in origin.items() if key != media.CODING}
-    return Replay(artifact, again == Path(path).read_bytes(), tuple(_differences(was, artifact.origin)))
+    now = {key: value for key, value in artifact.origin.items() if key != THREADS or THREADS in was}
+    return Replay(artifact, again == Path(path).read_bytes(), tuple(_differences(was, now)))
+
+
+def as_recorded(artifact: Artifact, origin: Mapping[str, Any]) -> Artifact:
+    """The artifact with the number of threads that `origin` records, so that the files of both can be compared."""
+    others = {key: value for key, value in artifact.origin.items() if key != THREADS}
+    return replace(artifact, origin=others | ({THREADS: origin[THREADS]} if THREADS in origin else {}))
 
 
 def _check(origin: Mapping[str, Any], name: str) -> None:

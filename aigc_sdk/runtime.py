@@ -85,6 +85,14 @@ def fast_bfloat16(device: str) -> bool:
     return device == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def threads() -> int | None:
+    """How many threads torch computes with on a CPU: a sum may round otherwise with another number of them.
+
+    None where torch is not in the process.
+    """
+    return int(sys.modules["torch"].get_num_threads()) if "torch" in sys.modules else None
+
+
 def rng(seed: int, device: str = "cpu") -> torch.Generator:
     """A random stream of its own."""
     import torch

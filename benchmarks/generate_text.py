@@ -3,7 +3,7 @@
     pip install ctranslate2 llama-cpp-python gguf openvino       # those of them that are to take part
     pip install -e plugins/kernels                                # "ours" without it is "ours without kernels"
     python benchmarks/generate_text.py [--quick] [--turns 3] [--threads 2] [--batches 1,8,32] [--dtypes float32,bfloat16,int8]
-                                       [--tables alike,mixed,shared,guessed] [--peers transformers,llama.cpp] [--device cpu]
+                                       [--tables alike,mixed,shared,guessed,opening] [--peers transformers,llama.cpp] [--device cpu]
 
 One JSON object per line: the machine, then a row for each side of each table (`engines/cases.py` says what is measured). All
 sides decode greedily from the same random weights, without an end of text, in one process and in turns, each after a call that
@@ -31,7 +31,7 @@ from machine import processor
 
 from aigc_sdk.weights import quiet
 
-TABLES = ("alike", "mixed", "shared", "guessed")
+TABLES = ("alike", "mixed", "shared", "guessed", "opening")
 
 
 def rows(asked: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
@@ -45,6 +45,8 @@ def rows(asked: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
         yield from cases.mixed(field, asked.peers, asked.dtypes, turns)
     if "shared" in asked.tables:
         yield from cases.shared(field, asked.dtypes, turns)
+    if "opening" in asked.tables:
+        yield from cases.opening(field, asked.dtypes, turns)
     if "guessed" in asked.tables:
         yield from guessed(folder, asked.dtypes, asked.device, turns, steps=30 if asked.quick else 300)
 

@@ -12,7 +12,7 @@ import aigc_sdk
 from aigc_sdk.registry import ROLES, backend, resolve
 
 PAGE = Path(__file__).parent / "options.md"
-INSTALLED = (PAGE.parents[1] / "requirements-dev.txt").read_text()
+INSTALLED = (PAGE.parents[1] / "requirements.txt").read_text()
 OURS = {f"aigc-sdk-{name}" for name in re.findall(r"^-e plugins/(\S+)$", INSTALLED, re.M)}
 BACKENDS = [each.name for each in aigc_sdk.backends() if each.distribution in OURS]
 SIGNS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}

@@ -1,7 +1,7 @@
 """The oldest versions that our packages say they work with, as lines for pip: `make floors` tests with them.
 
 A package that several of ours ask for has the highest of their floors. torch is the exception: its CPU builds older than
-the one in requirements-dev.txt are in no index that we may count on, and the CUDA build of 2.10 alone has 916 MB.
+the one in requirements.txt are in no index that we may count on, and the CUDA build of 2.10 alone has 916 MB.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def floors() -> dict[str, Version]:
 
 
 def main() -> None:
-    """Print a line for each package; torch as requirements-dev.txt has it."""
-    [torch] = [each for each in (ROOT / "requirements-dev.txt").read_text().splitlines() if each.startswith("torch==")]
+    """Print a line for each package; torch as requirements.txt has it."""
+    [torch] = [each for each in (ROOT / "requirements.txt").read_text().splitlines() if each.startswith("torch==")]
     for name, version in sorted(floors().items()):
         print(torch if name == "torch" else f"{name}=={version}")
 

@@ -22,8 +22,11 @@ pip=("$room/venv/bin/pip" --disable-pip-version-check --quiet)
 
 repository=$PWD
 tests=(
-    tests/test_calls.py tests/test_checkpoint.py tests/test_folder.py tests/test_hub.py
+    tests/test_calls.py tests/test_checkpoint.py tests/test_folder.py tests/hub
     plugins/{echo,bert,gan,gpt2,metrics,tts,vae}/tests/test_contract.py plugins/video/tests/test_pipelines_folders.py
+    tests/test_media.py plugins/kernels/tests/test_{library,network}.py
+    plugins/process/tests/test_{compose_replay,finish_audio,finish_subtitles,finish_video}.py
+    plugins/process/tests/test_prepare_{augment,reading,texts}.py
 )
 cd "$room" # away from the sources, so that only what was installed can be imported
 export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 CUDA_VISIBLE_DEVICES=""

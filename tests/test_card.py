@@ -62,13 +62,13 @@ def test_a_readme_in_the_folder_is_the_card(sea: Path, tmp_path: Path) -> None:
 
 
 def test_a_part_of_a_model_is_pushed_without_the_rest(tmp_path: Path) -> None:
-    with folder.writing(tmp_path / "part", backend="echo", role="adapter", training={"base": "x|y"}) as path:
+    with folder.writing(tmp_path / "part", backend="echo", role="adapter", training={"kind": "x|y"}) as path:
         save_file({"weight": np.ones(3, np.float32)}, path / "adapter_model.safetensors")
     plan = aigc_sdk.push(tmp_path / "part", "me/part", dry_run=True)
     assert set(plan.files) == {"README.md", "aigc.json", "adapter_model.safetensors"}
     assert "A part (adapter) of a model for text" in plan.card
     assert '`"me/part@COMMIT"`' in plan.card
-    assert "| base | x\\|y |" in plan.card
+    assert "| kind | x\\|y |" in plan.card
 
 
 def test_the_metadata_is_yaml_whatever_the_backend_is_called(sea: Path, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, get_origin
 
+import griffe
 import pytest
 
 import aigc_sdk
@@ -224,6 +225,27 @@ def test_every_exported_name_has_a_docstring(package: ModuleType) -> None:
     described_ones = {name for name, value in exported.items() if described(value)}
     aliases = {name for name, value in exported.items() if get_origin(value) is not None}  # of types, such as a Literal
     assert set(exported) == described_ones | aliases
+
+
+def test_no_entry_of_the_api_reference_is_empty() -> None:
+    """As the site's generator reads the sources: a name that a package hands on is described where it is defined."""
+    reference = runpy.run_path(str(ROOT / "docs/reference.py"))
+    names = [
+        *reference["CORE"],
+        *(f"aigc_sdk_{name}.{each}" for name, of in reference["PLUGINS"].items() for each in of),
+    ]
+    sources = griffe.GriffeLoader(search_paths=[ROOT, *(ROOT / "plugins" / name for name in reference["PLUGINS"])])
+    for package in sorted({name.split(".")[0] for name in names}):
+        sources.load(package)
+    sources.resolve_aliases(implicit=True, external=False)
+    exported = [
+        f"{name}.{each}"
+        for name in names
+        for each in getattr(importlib.import_module(name), "__all__", ())
+        if each != "errors"
+    ]
+    assert len(exported) > 100
+    assert not [each for each in exported if sources.modules_collection[each].docstring is None]
 
 
 @pytest.mark.parametrize("module", modules(), ids=lambda module: module.__name__)

@@ -126,7 +126,7 @@ def test_all_brings_every_package_that_is_not_asked_for_by_name() -> None:
 
 
 def test_a_checkout_installs_every_package() -> None:
-    lines = (ROOT / "requirements-dev.txt").read_text().splitlines()
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
     assert {f"-e {each.folder.relative_to(ROOT)}" for each in PACKAGES} <= set(lines)
 
 

@@ -138,6 +138,28 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
         aigc_sdk.load("ehco")
 
 
+def test_a_name_that_is_not_installed_is_told_with_how_backends_are_installed(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how = "A backend NAME comes in a distribution of its own, usually aigc-sdk-NAME: pip install aigc-sdk-poet"
+    with pytest.raises(UnknownBackend) as caught:
+        aigc_sdk.load("poet")
+    assert str(caught.value).startswith("No backend 'poet' is installed. Installed: ")
+    assert str(caught.value).endswith(how)
+    install(site, "poets")
+    with pytest.raises(UnknownBackend, match=r"Did you mean 'poets'\?") as caught:  # rather than a package of that name
+        aigc_sdk.load("poet")
+    assert "pip" not in str(caught.value)
+    monkeypatch.setenv("AIGC_SDK_BACKENDS", "dist-none")
+    with pytest.raises(UnknownBackend) as caught:
+        aigc_sdk.load("poet")
+    allowed = "AIGC_SDK_BACKENDS allows these distributions alone: dist-none."
+    assert str(caught.value) == f"No backend 'poet' is installed. {allowed} {how}"
+    with pytest.raises(UnknownBackend) as caught:
+        aigc_sdk.load("no; such")
+    assert "pip" not in str(caught.value)
+
+
 def test_a_role_that_a_backend_does_not_play_is_refused_by_name(site: Path) -> None:
     install(site, "only")
     with pytest.raises(NotOffered, match=r"'only' offers no evaluator; it offers: generator"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -171,6 +171,45 @@ def test_it_is_made_on_the_device_it_was_made_on_unless_another_is_asked_for(tmp
     assert (moved.same, moved.differences) == (False, ("device was 'elsewhere', is 'cpu'",))
     with pytest.raises(DeviceError, match="cuda"):
         aigc_sdk.replay(saved(tmp_path, device="cuda"))
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Sets the number of torch's threads, which is as it was after the test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = registry.versions_of
+    monkeypatch.setattr(registry, "versions_of", lambda name: {**known(name), "torch": torch.__version__})
+
+
+@pytest.mark.usefixtures("of_torch")
+def test_another_number_of_threads_is_told_and_does_not_make_the_same_content_another(
+    tmp_path: Path, threads: Callable[[int], None]
+) -> None:
+    threads(2)
+    path = aigc_sdk.load("replay-image", device="cpu").generate(seed=1)[0].save(tmp_path / "made.png")
+    assert aigc_sdk.read(path).origin["threads"] == 2
+    assert (aigc_sdk.replay(path).same, aigc_sdk.replay(path).differences) == (True, ())
+    threads(1)
+    replay = aigc_sdk.replay(path)
+    assert (replay.same, replay.differences) == (True, ("threads was 2, is 1",))
+    assert replay.artifact.origin["threads"] == 1
+
+
+@pytest.mark.usefixtures("of_torch")
+def test_a_file_that_records_no_threads_is_compared_without_them(tmp_path: Path) -> None:
+    made = aigc_sdk.load("replay-image", device="cpu").generate(seed=1)[0]
+    path = replace(made, origin={k: v for k, v in made.origin.items() if k != "threads"}).save(tmp_path / "made.png")
+    assert (aigc_sdk.replay(path).same, aigc_sdk.replay(path).differences) == (True, ())
+
+
+def test_what_torch_has_no_part_in_records_no_threads() -> None:
+    assert "threads" not in Echo().generate("one two")[0].origin
 
 
 # What cannot be replayed

@@ -24,7 +24,7 @@ done
 cd "$room" # away from the sources, so that only what was installed can be imported
 say "a fresh environment with aigc-sdk[all]"
 "${PYTHON:-python3}" -m venv venv
-venv/bin/pip install --quiet --find-links wheels "$(grep '^torch==' "$root/requirements-dev.txt")" "$(echo wheels/aigc_sdk-*.whl)[all]"
+venv/bin/pip install --quiet --find-links wheels "$(grep '^torch==' "$root/requirements.txt")" "$(echo wheels/aigc_sdk-*.whl)[all]"
 venv/bin/pip install --quiet wheels/aigc_sdk_*.whl # the template and the third party's, which are no part of it
 venv/bin/pip check
 venv/bin/aigc backends --check

@@ -104,10 +104,14 @@ def is_adapter(folder: Folder) -> bool:
 def base_of(folder: Folder) -> str:
     """The source of the network that an adapter was made for; "" is the backend's default, as it is for a model."""
     found = folder.config(CONFIG).get("base_model_name_or_path")
-    if folder.manifest is None and not isinstance(found, str):
+    base = _base(folder)
+    unnamed = folder.manifest is None or base.get("source", "") is None  # peft's, or without its author's path
+    if not isinstance(found, str) and unnamed:
+        wanted = base.get("fingerprint")
+        which = f", whose weights have the fingerprint {printable(wanted, 12)}" if isinstance(wanted, str) else ""
         raise NotAModel(
-            f"{printable(str(folder.path))} does not say which model it is an adapter of; open that model, and add the "
-            "adapter to it"
+            f"{printable(str(folder.path))} does not say which model it is an adapter of{which}; open that model, and add "
+            "the adapter to it with its add_adapter"
         )
     return found if isinstance(found, str) else ""
 
@@ -140,6 +144,12 @@ def _training(opened: Folder) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
+def _base(opened: Folder) -> Mapping[str, Any]:
+    """What aigc.json tells of the model that an adapter was trained beside."""
+    found = _training(opened).get("base")
+    return found if isinstance(found, Mapping) else {}
+
+
 def _name(opened: Folder) -> str:
     found = _training(opened).get("adapter")
     return found if isinstance(found, str) else opened.path.resolve().name
@@ -147,14 +157,13 @@ def _name(opened: Folder) -> str:
 
 def _check_base(adapters: Adapters, name: str, opened: Folder) -> None:
     """Refuse an adapter of ours on a network whose weights are not those that it was trained beside."""
-    base = _training(opened).get("base")
-    base = base if isinstance(base, Mapping) else {}
+    base = _base(opened)
     wanted = base.get("fingerprint")
     if not isinstance(wanted, str) or adapters.network.dtype != torch.float32:
         return  # peft does not say; and weights that are rounded have another fingerprint
     found = adapters.base_fingerprint(name)
     if found != wanted:
-        source = printable(str(base.get("source") or "the default model"))
+        source = printable(str(base.get("source") or ("the default model" if base.get("source") == "" else "a model")))
         raise MismatchedFolder(
             f"{printable(str(opened.path))} is an adapter of {source} with the weights {wanted[:12]}, and this network has "
             f"the weights {found[:12]}; open that model, and add the adapter to it"

@@ -7,10 +7,7 @@ runs/mine/  run.json (what the run is), log.jsonl, checkpoint-000500/, best/, mo
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import ExitStack, nullcontext
@@ -33,11 +30,11 @@ from aigc_sdk.protocols import Fit, Report, Score, Step, Trainer
 from aigc_sdk.runtime import LentState
 
 from . import checkpoint, processes, report
+from ._signals import Signals
 from .digest import data_digest, prepared_fingerprint
 
 BEST = "best"
 STEPS_LIMIT = 1_000_000_000
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _VALIDATION = "validation_"
 
 Judge: TypeAlias = Callable[[Any], Report | Mapping[str, Score | float]]
@@ -150,7 +147,7 @@ class _Run:
         """Drive the trainer, and hand on its steps."""
         watch = calls.watcher(on_step, self.trainer)
         with ExitStack() as stack:
-            signals = stack.enter_context(_Signals(self._save))
+            signals = stack.enter_context(Signals(self._save))
             bar = stack.enter_context(_bar(progress))
             run = self.trainer.run(self.data, self.fit)
             stack.callback(getattr(run, "close", lambda: None))
@@ -306,64 +303,6 @@ def _figures(found: Any) -> dict[str, tuple[float, bool]]:
             for name, each in found.items()
         }
     raise OptionError(f"judge returned a {type(found).__name__}; return a Report, or Scores by name", field="judge")
-
-
-class _Signals:
-    """Ctrl-C and SIGTERM end the run at the step's edge with a checkpoint; a second one ends it at once."""
-
-    def __init__(self, save: Callable[[], None]) -> None:
-        self._save = save
-        self._before: dict[int, Any] = {}
-        self._busy = False
-        self._received: int | None = None
-
-    def __enter__(self) -> _Signals:
-        if threading.current_thread() is threading.main_thread():  # handlers can be set nowhere else
-            self._before = {each: signal.signal(each, self._handle) for each in _SIGNALS}
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
-
-    def working(self) -> _Signals._Work:
-        """A block that a first signal does not interrupt."""
-        return self._Work(self)
-
-    def _handle(self, number: int, frame: object) -> None:
-        if (self._busy or processes.sharded()) and self._received is None:
-            self._received = number
-            print("\nstopping after this step; once more stops at once", file=sys.stderr, flush=True)
-            return
-        if not self._busy and not processes.sharded():
-            self._received = number
-            self._save()
-        self._deliver(number)
-
-    def _deliver(self, number: int) -> None:
-        self.__exit__()
-        if number == signal.SIGINT and signal.getsignal(number) is signal.default_int_handler:
-            raise KeyboardInterrupt
-        os.kill(os.getpid(), number)
-
-    class _Work:
-        def __init__(self, signals: _Signals) -> None:
-            self.signals = signals
-
-        def __enter__(self) -> None:
-            self.signals._busy = True
-
-        def __exit__(self, kind: object, *exc: object) -> None:
-            self.signals._busy = False
-            if kind is not None:
-                return
-            received = processes.agreed(self.signals._received) if processes.sharded() else self.signals._received
-            if received is not None:
-                self.signals._save()
-                if processes.sharded():
-                    processes.agreed(received)  # nobody ends, which ends the others too, while the first still writes
-                self.signals._deliver(received)
 
 
 def describe(trainer: Trainer[Any], data: Any, fit: Fit) -> dict[str, Any]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .torch_trainer import TorchTrainer
 
 Precision = Literal["auto", "float32", "bfloat16"]
+"""What a Loop computes in: `auto` is bfloat16 where the machine is fast at it. The weights are float32 in any case."""
 
 
 @dataclass

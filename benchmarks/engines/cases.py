@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import statistics
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .ours import beginnings
+from .ours import Ours, beginnings
 from .sides import Field, Side
 from .turns import alternated, ratio
 
@@ -61,6 +62,25 @@ def shared(field: Field, dtypes: Sequence[str], turns: int) -> Iterator[Row]:
             "samples_of_one": ratio(seconds, "samples", "apart"),
             "one_beginning_of_180": ratio(seconds, "beginning", "apart"),
         }
+
+
+def opening(field: Field, dtypes: Sequence[str], turns: int) -> Iterator[Row]:
+    """Seconds until the model is open, and from there to the first token, for which its weights are packed."""
+    for kernels in (False, True):
+        for dtype in dtypes:
+            opened, first = [], []
+            for _ in range(turns):
+                started = time.perf_counter()
+                side = Ours(field.folder / "model", dtype, field.device, kernels=kernels)
+                opened.append(time.perf_counter() - started)
+                side.generate(["In the beginning"], [1])
+                first.append(time.perf_counter() - started - opened[-1])
+            yield {
+                "case": "opening",
+                "side": f"{'ours' if kernels else 'ours without kernels'} {dtype}",
+                "seconds": round(statistics.median(opened), 2),
+                "first token after": round(statistics.median(first), 2),
+            }
 
 
 def _call(side: Side, prompts: Sequence[str], wants: Sequence[int]) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import aigc_sdk
 from aigc_sdk import Artifact, Audio, Generator, Image, Text, Video, media
@@ -130,6 +131,22 @@ def test_a_part_that_comes_out_otherwise_is_named(tmp_path: Path, voice: Generat
     again = compose.replay(audio.fade(heard, fade_in=0.1).save(tmp_path / "half.wav"))
     assert not again.same
     assert again.differences[0].startswith("the part by 'tts' is not the same")
+
+
+def test_another_number_of_threads_is_told_and_alone_makes_no_part_another(
+    tmp_path: Path, voice: Generator[Audio]
+) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        [speech] = compose.generate(voice, text.joined(["Good", "morning."], " "), seed=0)
+        place = audio.fade(speech, fade_in=0.1).save(tmp_path / "faded.wav")
+        torch.set_num_threads(1)
+        again = compose.replay(place)
+    finally:
+        torch.set_num_threads(before)
+    assert "tts: threads was 2, is 1" in again.differences
+    assert again.same == (not any("is not the same" in each for each in again.differences))  # sums may round otherwise
 
 
 def test_the_same_part_is_noted_once_and_made_once(tmp_path: Path) -> None:

@@ -88,11 +88,11 @@ def test_repeated_sentences_are_left_out_and_listed() -> None:
 )
 def test_long_texts_take_time_in_proportion(unit: str) -> None:
     long = unit * (200_000 // len(unit))
-    started = time.monotonic()
+    started = time.process_time()
     text.without_repeats(text.tidy(text.spaced(long)))
     text.sentences(long)
     suggestions.style(long)
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
 
 
 def test_wrong_encodings_are_mended_and_right_ones_left() -> None:

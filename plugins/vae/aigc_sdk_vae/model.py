@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -14,17 +14,17 @@ from torch import Tensor, nn
 
 from aigc_sdk import calls, folder, runtime
 from aigc_sdk.artifacts import Image
-from aigc_sdk.drawing import drawn, group_size, padded
 from aigc_sdk.errors import DataError, InputError, NotOffered, OptionError
 from aigc_sdk.labels import Label, LabelOption, known, label_index
 from aigc_sdk.protocols import Device, DType, Generator, Job, Options, OptionsClass, Source, Step
 from aigc_sdk.training.images import pictures, to_tensor
 from aigc_sdk.weights import fill, on_meta, write_module
 
+from .coding import Coding, checked
 from .fitted import Mixture, fit
 from .gaussian import Gaussian
 from .measure import measure
-from .network import GaussianNetwork, Network, Sizes, VQNetwork, new_network
+from .network import GaussianNetwork, Sizes, VQNetwork, new_network
 from .pack import pack, unpack
 from .stored import COMPONENTS_LIMIT, check_own, described
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 DEFAULT = Path(__file__).parent / "default"
 FITTED = "fitted"  # the folder inside a model's folder that holds the fitted sampler
-BATCH = 256  # pictures that are encoded together
 DRAWS_LIMIT = 1_000_000
 
 Labels = Label | Sequence[Label]
@@ -56,15 +55,7 @@ class Drawing(Options):
     )
 
 
-class _Draw(NamedTuple):
-    """The random numbers of one picture, whatever becomes of them."""
-
-    noise: Tensor  # (latent,), or (positions,) uniform numbers for codes
-    pick: Tensor  # (), a uniform number that picks a component
-    label: int
-
-
-class VAE(Generator[Image]):
+class VAE(Coding, Generator[Image]):
     """Pictures from a variational autoencoder.
 
         model = aigc_sdk.load("vae")               # the model that this package brings: handwritten digits
@@ -82,28 +73,6 @@ class VAE(Generator[Image]):
     prompt_types = (type(None),)
     owns_randomness = True
     backend = "vae"
-
-    def __init__(
-        self,
-        network: Network,
-        *,
-        sizes: Sizes,
-        labels: Sequence[str] = (),
-        fitted: Mixture | None = None,
-        device: str = "cpu",
-        dtype: DType = "float32",
-        source: str = "",
-    ) -> None:
-        self.network = network.eval()
-        self.sizes = sizes
-        self.labels = tuple(labels)
-        self.fitted = fitted
-        self.device = device
-        self.dtype = dtype
-        self.source = source
-        self.latent = sizes.latent
-        self.shape = sizes.shape
-        self._group = group_size(sizes.shape)
 
     @classmethod
     def open(
@@ -160,7 +129,7 @@ class VAE(Generator[Image]):
         for start in range(0, len(seeds), self._group):
             draws = [self._draw(seed) for seed in seeds[start : start + self._group]]
             chosen = [draw.label if wanted is None else wanted for draw in draws]
-            images = self._made(self._latents(draws, chosen, options), chosen)
+            images = self._made(self._latents(draws, chosen, options.sampler, options.temperature), chosen)
             done += len(images)
             job.on_step(Step(done, len(seeds)))
             for index, image in enumerate(images):
@@ -182,7 +151,8 @@ class VAE(Generator[Image]):
         wanted = self.label_index(options.label)
         self._sampler(options.sampler)
         draws = [self._draw(calls.item_seed(seed, index)) for index in range(n)]
-        found = self._latents(draws, [draw.label if wanted is None else wanted for draw in draws], options)
+        chosen = [draw.label if wanted is None else wanted for draw in draws]
+        found = self._latents(draws, chosen, options.sampler, options.temperature)
         return _array(found)
 
     def encode(self, images: Any, label: Labels = None) -> Latents:
@@ -195,7 +165,7 @@ class VAE(Generator[Image]):
 
         Raises InputError for latents of another shape, and OptionError for a label that is missing or unknown.
         """
-        given = self._checked(latents)
+        given = checked(latents, self.network, self.sizes)
         return self._made(given, self._labels(label, len(given), "latents"))
 
     def reconstruct(self, images: Any, label: Labels = None) -> list[Image]:
@@ -362,80 +332,6 @@ class VAE(Generator[Image]):
             return pixels, None
         return pixels, torch.tensor(cast(list[int], its), device=self.device)
 
-    def _draw(self, seed: int) -> _Draw:
-        rng = runtime.rng(seed)
-        if isinstance(self.network, VQNetwork):
-            noise = torch.rand(self.sizes.grid**2, generator=rng, dtype=torch.float64)
-        else:
-            noise = torch.randn(self.latent, generator=rng)
-        label = int(torch.randint(max(1, len(self.labels)), (), generator=rng))
-        return _Draw(noise, torch.rand((), generator=rng), label)
-
-    @torch.no_grad()
-    def _latents(self, draws: Sequence[_Draw], labels: Sequence[int], options: Drawing) -> Tensor:
-        """Latents (n, latent), or codes (n, grid, grid), on the CPU."""
-        noise, pick = torch.stack([each.noise for each in draws]), torch.stack([each.pick for each in draws])
-        its = torch.tensor(labels)
-        if isinstance(self.network, VQNetwork):
-            return self._codes_of_prior(self.network, noise, its, options.temperature)
-        if self._sampler(options.sampler) == "fitted" and self.fitted is not None:
-            return self.fitted.draw(noise, pick, its, options.temperature)
-        if self.network.prior is None:
-            return options.temperature * noise
-        components = self.network.eval().components()
-        own = self.network.prior.labels.cpu()
-        rows = [(own == label).nonzero()[:, 0] if self.labels else torch.arange(len(own)) for label in labels]
-        chosen = torch.stack([row[int(each * len(row))] for row, each in zip(rows, pick, strict=True)])
-        some = Gaussian(components.mean.cpu()[chosen], components.log_variance.cpu()[chosen])
-        return some.moved(options.temperature * noise)
-
-    def _codes_of_prior(self, network: VQNetwork, uniform: Tensor, labels: Tensor, temperature: float) -> Tensor:
-        network.eval()
-        grid, drawn = self.sizes.grid, []
-        for start in range(0, len(uniform), self._group):
-            some, its = uniform[start : start + self._group], labels[start : start + self._group]
-            uniforms = padded(some, self._group).to(self.device)
-            beside = padded(its, self._group).to(self.device) if self.labels else None
-            drawn.append(network.prior.draw(uniforms, beside, temperature)[: len(some)].cpu())
-        return torch.cat(drawn).view(-1, grid, grid)
-
-    def _made(self, latents: Tensor, labels: Sequence[int | None]) -> list[Image]:
-        """The pictures of latents or codes, which are on the CPU."""
-        self.network.eval()
-        told = bool(self.labels) and isinstance(self.network, GaussianNetwork)
-        return drawn(
-            self._decoded, latents, labels, names=self.labels, told=told, group=self._group, device=self.device
-        )
-
-    def _decoded(self, latents: Tensor, labels: Tensor | None) -> Tensor:
-        """Pictures in [-1, 1] as float32."""
-        if isinstance(self.network, VQNetwork):
-            outputs = self.network.decode(self.network.codebook.look_up(latents.flatten(1), self.sizes.grid))
-        else:
-            outputs = self.network.decode(latents, labels)
-        return self.network.likelihood.mean(outputs)
-
-    @torch.no_grad()
-    def _encoded(self, pixels: Tensor, labels: Tensor | None) -> Gaussian | Tensor:
-        """What latents may be, or codes (n, grid, grid)."""
-        if isinstance(self.network, GaussianNetwork):
-            return self._gaussians(pixels, labels)
-        network = self.network.eval()
-        grid = self.sizes.grid
-        return torch.cat(
-            [network.codebook(network.encode(some)).view(-1, grid, grid) for some in torch.split(pixels, BATCH)]
-        )
-
-    @torch.no_grad()
-    def _gaussians(self, pixels: Tensor, labels: Tensor | None) -> Gaussian:
-        network = cast(GaussianNetwork, self.network.eval())
-        its: Sequence[Tensor | None] = [None] * len(pixels) if labels is None else torch.split(labels, BATCH)
-        found = [
-            network.encode(some, some_labels)
-            for some, some_labels in zip(torch.split(pixels, BATCH), its, strict=False)
-        ]
-        return Gaussian(*(torch.cat(parts) for parts in zip(*found, strict=True)))
-
     def _start(self, image: Any, label: Label, seed: int) -> tuple[Tensor, int | None]:
         """The latent (latent,) and the label of an image, or of a seed."""
         if image is not None:
@@ -444,7 +340,7 @@ class VAE(Generator[Image]):
         draw = self._draw(calls.check_seed(seed))
         wanted = self.label_index(label)
         chosen = draw.label if wanted is None else wanted
-        return self._latents([draw], [chosen], Drawing.parse("vae", {}))[0], chosen
+        return self._latents([draw], [chosen], "auto", 1.0)[0], chosen
 
     def _labels(self, label: Labels, n: int, name: str) -> list[int | None]:
         """The label of each of `n`; label: one for all, or one each."""
@@ -457,42 +353,6 @@ class VAE(Generator[Image]):
                 f"{name}: some have no label of their own; pass label=. {known(self.labels)}", field="label"
             )
         return chosen
-
-    def _checked(self, latents: Any) -> Tensor:
-        network = self.network
-        shape = (self.latent,) if isinstance(network, GaussianNetwork) else (self.sizes.grid, self.sizes.grid)
-        try:
-            given = np.asarray(latents)
-            if isinstance(network, GaussianNetwork):
-                found = torch.from_numpy(given.astype(np.float32, casting="same_kind"))
-            else:
-                found = torch.from_numpy(np.nan_to_num(given).astype(np.int64))
-        except (TypeError, ValueError) as error:
-            raise InputError(f"latents are no array of numbers: {error}", field="latents") from error
-        if found.shape[1:] != shape or not len(found):
-            wanted = " x ".join(map(str, shape))
-            raise InputError(
-                f"latents have the shape {tuple(found.shape)}; give n x {wanted}, as `encode` does", field="latents"
-            )
-        if isinstance(network, VQNetwork):
-            entries = len(network.codebook.entries)
-            if not np.array_equal(given, found.numpy()) or found.min() < 0 or found.max() >= entries:
-                raise InputError(
-                    f"latents hold what is no code; give integers from 0 to {entries - 1}", field="latents"
-                )
-        elif not found.isfinite().all():
-            raise InputError("latents hold NaN or infinity; give finite numbers", field="latents")
-        return found
-
-    def _sampler(self, sampler: str) -> str:
-        if sampler == "auto":
-            return "prior" if self.fitted is None else "fitted"
-        if sampler == "fitted" and self.fitted is None:
-            remedy = (
-                "use 'prior'" if isinstance(self.network, VQNetwork) else "call model.fit_sampler(data), or use 'prior'"
-            )
-            raise OptionError(f"vae option sampler='fitted': the model has none; {remedy}", field="sampler")
-        return sampler
 
     def _needs_gaussians(self, what: str) -> None:
         if isinstance(self.network, VQNetwork):

@@ -23,7 +23,7 @@ from aigc_sdk.training.read_once import ReadOnce
 from aigc_sdk.training.torch_trainer import check_dtype, check_no_sizes
 
 from .measure import measure
-from .model import VAE, Drawing
+from .model import VAE
 from .network import GaussianNetwork, Sizes, VQNetwork, new_network
 from .objective import Objective
 from .stored import COMPONENTS_LIMIT
@@ -214,7 +214,7 @@ class VAETrainer(TorchTrainer[VAE]):
         means = latents.cpu() if isinstance(latents, Tensor) else latents.mean.cpu()
         count = SHOWN * (SHOWN - 2)
         chosen = [index % len(labels) for index in range(count)] if labels else [0] * count
-        drawn = self.model._latents([self.model._draw(seed) for seed in range(count)], chosen, Drawing.parse("vae", {}))
+        drawn = self.model._latents([self.model._draw(seed) for seed in range(count)], chosen, "auto", 1.0)
         shown = [Image(each) for each in to_images(pixels.cpu())]
         shown += self.model._made(means, [0] * len(means) if its is None else its.tolist())
         return [*shown, *self.model._made(drawn, chosen)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from aigc_sdk import runtime
 from aigc_sdk.artifacts import Audio
 from aigc_sdk.errors import OptionError
 from aigc_sdk_video.pipelines import FAMILIES, ImagePipeline, VideoPipeline, calling, tiny_pipeline
@@ -67,6 +70,18 @@ def pixels(artifact: Any) -> Any:
 
 def as_bytes(values: Any) -> Any:
     return (np.asarray(values) * 255).round().astype(np.uint8)
+
+
+@pytest.mark.slow
+def test_the_first_tiny_pipeline_of_a_process_has_the_weights_of_its_seed() -> None:
+    script = """
+from aigc_sdk_video.pipelines import tiny_pipeline
+pipe = tiny_pipeline("DDPMPipeline")
+from aigc_sdk import runtime
+print(runtime.fingerprint(pipe.unet))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == runtime.fingerprint(tiny_pipeline("DDPMPipeline").unet)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -13,6 +13,7 @@ from typing import Any
 import aigc_sdk
 from aigc_sdk import Artifact, Generator, Replay, Text, media, registry
 from aigc_sdk.errors import AigcError, MediaError, shown
+from aigc_sdk.replays import THREADS, as_recorded
 
 from .parts import Parts, checked, composed, digest, references, versions
 from .record import RECORDED, model_facts
@@ -116,9 +117,11 @@ class Workshop:
         model = self._model(origin["backend"], origin["model"], origin["device"], origin["dtype"])
         artifact = self._from_call(model, origin)
         now = {name: artifact.origin[name] for name in ("versions", "model", "device", "dtype")}
+        if THREADS in origin:
+            now[THREADS] = artifact.origin.get(THREADS)
         self.differences += _changes(f"{origin['backend']}: ", {name: origin.get(name) for name in now}, now)
         if not part.get("prompt"):
-            return artifact
+            return as_recorded(artifact, origin)
         texts = [self.made[key] for key in part["prompt"]]
         if [str(each) for each in texts if isinstance(each, Text)] != [origin["prompt"]]:
             self.differences.append(f"the prompt of {origin['backend']} is not the text it was")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 import socket
 import struct
@@ -16,6 +17,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -64,6 +66,22 @@ class Hub:
         """Runs when a commit has arrived and is not yet made."""
         self.failing: str | None = None
         """A part of the paths that are answered with 503."""
+
+    def environment(self, home: Path, **more: str) -> dict[str, str]:
+        """Of a client of it, which finds nothing of the user's own."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+        return {
+            **kept,
+            "HF_ENDPOINT": self.address,
+            "HF_HOME": str(home),
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_TOKEN": WRITER,
+            "CUDA_VISIBLE_DEVICES": "",
+            "OMP_NUM_THREADS": "1",
+            **more,
+        }
 
     def add(self, name: str, files: dict[str, bytes], **kind: bool) -> str:
         """A repository with one commit; the commit's id."""
