@@ -31,7 +31,7 @@ class Sizes(Options):
 
     architecture: Architecture = Field(
         "objects",
-        description="objects: things that move, apart from what they look like; latent: any clip, whole frames at a time",
+        description="objects: things that move, apart from what they look like; latent: any clip, by its first frame",
     )
     size: int = Field(32, ge=16, le=256, multiple_of=16, description="side of the frames, in pixels")
     channels: Literal[1, 3] = Field(1, description="1 for greys, 3 for colours")

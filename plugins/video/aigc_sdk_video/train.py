@@ -60,7 +60,7 @@ class VideoTrainer(TorchTrainer[Video]):
     """Trains a small film model.
 
         trainer = aigc_sdk.trainer("video")                           # a new model of things that move
-        trainer = aigc_sdk.trainer("video", architecture="latent")    # a new model of whole frames
+        trainer = aigc_sdk.trainer("video", architecture="latent")    # a new model of any clips
         trainer = aigc_sdk.trainer("video", "default")                # the model that this package brings
         trainer.fit("digits/train", max_steps=6000, save_to="runs/mine")
 
@@ -149,7 +149,10 @@ class VideoTrainer(TorchTrainer[Video]):
             yield loop.step(**{name: each.detach().float() * part for name, each in losses.items()})
 
     def validate(self, data: Any, fit: Fit) -> Mapping[str, float]:
-        """The losses of both phases on up to 512 rows, each by its name; "loss" is the second's."""
+        """The losses of both phases on up to 512 rows, each by its name; "loss" is the second's.
+
+        Where the first phase sees more than two frames of a row, it sees fewer rows.
+        """
         found = self._clips(data, "validation", fit.options)
         rows = np.linspace(0, len(found) - 1, min(VALIDATED, len(found))).astype(np.int64)
         metrics: dict[str, float] = {}
@@ -157,7 +160,7 @@ class VideoTrainer(TorchTrainer[Video]):
         with torch.no_grad():
             self.network.eval()
             torch.manual_seed(0)  # the state is lent
-            seen = self.networks[first](*self._stretch(found, rows))
+            seen = self.networks[first](*self._stretch(found, rows[:: max(1, self.network.seen // 2)]))
             encoded = self._encoded(found, rows)
             moved = self.networks[second](*encoded)
         for phase, losses in ((first, seen), (second, moved)):

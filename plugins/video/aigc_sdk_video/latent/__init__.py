@@ -1,4 +1,4 @@
-"""Any clip, whole frames at a time: a frame autoencoder, and a flow over the latents of all frames at once."""
+"""Any clip: its first frame and how each later one moves and changes, made by one flow over the latents of all."""
 
 from .network import LatentNetwork as Network
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from aigc_sdk_video.architecture import ABSENT, DIRECTIONS, FREE, Asked, Network, Sizes
 
-from .frames import STRIDE, FrameAutoencoder
+from .frames import MOTION, STRIDE, ClipAutoencoder
 from .motion import MotionFlow
 
 
@@ -19,10 +19,11 @@ class LatentNetwork(Network):
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.sizes = sizes
-        self.frames = FrameAutoencoder(sizes.channels, sizes.latent)
+        self.frames = ClipAutoencoder(sizes.channels, sizes.latent)
         self.motion = MotionFlow(
             latent=sizes.latent,
             side=sizes.size // STRIDE,
+            motion=MOTION * sizes.latent,
             frames=sizes.frames,
             classes=sizes.classes,
             directions=len(DIRECTIONS),
@@ -32,37 +33,37 @@ class LatentNetwork(Network):
 
     @property
     def seen(self) -> int:
-        """One frame: the next is too much like it to teach more."""
-        return 1
+        """All that is made at a time: what moves is followed from the first frame to the last."""
+        return self.sizes.frames
 
     def encode(self, clips: Tensor, conditions: Tensor) -> tuple[Tensor, Tensor]:
-        """Every clip's latents, n x t x z x h x w, and its conditions as they are."""
-        latents = self.frames.encode(clips.flatten(0, 1))
-        return latents.view(*clips.shape[:2], *latents.shape[1:]), conditions
+        """Every clip's latents and motions, n x numbers, and its conditions as they are."""
+        looks, moves = self.frames.look(clips[:, 0]), self.frames.watch(clips)
+        return torch.cat([looks.flatten(1), moves.flatten(1)], 1), conditions
 
     def prepare(self, rows: Tensor) -> None:
-        """Take the mean and the deviation of every channel."""
-        channels = rows.movedim(2, 0).flatten(1)
-        self.motion.mean.copy_(channels.mean(1)[:, None, None])
-        self.motion.spread.copy_(channels.std(1).clamp(min=1e-3)[:, None, None])
+        """Take means and deviations."""
+        self.motion.measure(rows)
 
     def sample(self, asked: Asked, rng: torch.Generator, on_step: Callable[[], None]) -> Iterator[Tensor]:
         """Frames window by window. What comes after the first window follows the frames before it, and no direction."""
         device = self.motion.mean.device
         conditions = torch.tensor(asked.objects, device=device)  # objects x 2
-        first = self._beginning(asked.first)
+        made = 0
+        before = None
         if asked.first is not None:
             yield asked.first
-        made = 0 if asked.first is None else len(asked.first)
+            made = len(asked.first)
+            before = asked.first[-(self.sizes.frames // 2) :]
         while made < asked.num_frames:
-            latents = self.motion.make(
-                conditions, first, rng, steps=asked.steps, guidance=asked.guidance, on_step=on_step
+            row = self.motion.make(
+                conditions, self._begun(before), rng, steps=asked.steps, guidance=asked.guidance, on_step=on_step
             )
-            with torch.no_grad():
-                fresh = self.frames.decode(latents[len(first) :][: asked.num_frames - made]).clamp(-1, 1)
+            window = self._shown(row)
+            fresh = window[0 if before is None else len(before) :][: asked.num_frames - made]
             yield fresh
             made += len(fresh)
-            first = latents[-self._overlap :]
+            before = window[-self._overlap :]
             conditions = conditions.clone()
             conditions[conditions[:, 1] != ABSENT, 1] = FREE  # a direction is that of a clip's beginning
 
@@ -78,9 +79,16 @@ class LatentNetwork(Network):
         return self.sizes.frames // 4
 
     @torch.no_grad()
-    def _beginning(self, given: Tensor | None) -> Tensor:
-        """The latents of the last given frames, at most half a window of them."""
-        if given is None:
-            side = self.motion.side
-            return torch.zeros(0, self.sizes.latent, side, side, device=self.motion.mean.device)
-        return self.frames.encode(given[-(self.sizes.frames // 2) :])
+    def _begun(self, frames: Tensor | None) -> Tensor:
+        """The numbers that a row of these frames begins with."""
+        if frames is None:
+            return self.motion.mean[:0]
+        return torch.cat([self.frames.look(frames[:1]).flatten(), self.frames.watch(frames[None]).flatten()])
+
+    @torch.no_grad()
+    def _shown(self, row: Tensor) -> Tensor:
+        """All frames of a row, t x c x h x w in [-1, 1]."""
+        side = self.motion.side
+        looks, moves = row[: self.motion.looks], row[self.motion.looks :]
+        clip = self.frames.decode(looks.view(1, -1, side, side), moves.view(1, -1, self.motion.motion), self.sizes.size)
+        return clip[0].clamp(-1, 1)

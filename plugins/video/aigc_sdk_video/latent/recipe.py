@@ -19,18 +19,19 @@ from aigc_sdk_video.model import Video
 from aigc_sdk_video.recipe import TRAINED_ON, clips, export
 from aigc_sdk_video.train import VideoTrainer
 
-SIZES: dict[str, Any] = {"architecture": "latent", "size": 32, "frames": 16, "latent": 4, "width": 192, "depth": 4}
+SIZES: dict[str, Any] = {"architecture": "latent", "size": 32, "frames": 16, "latent": 4, "width": 256, "depth": 4}
 TRAINING: dict[str, Any] = {
-    "share": 0.15,
-    "batch_sizes": (64, 32),
-    "learning_rates": (2e-3, 2e-3),
+    "share": 0.23,
+    "batch_sizes": (32, 64),
+    "learning_rates": (2e-3, 1.5e-3),
     "schedule": "linear",
     "hold": 0.5,
     "warmup_steps": 100,
     "ema_decay": 0.998,
+    "precision": "auto",
 }
-MAX_STEPS = 10_000
-SAMPLING: dict[str, Any] = {"steps": 10, "guidance": 1.5}
+MAX_STEPS = 6_500
+SAMPLING: dict[str, Any] = {"steps": 10, "guidance": 3.0}
 
 
 def main() -> None:
