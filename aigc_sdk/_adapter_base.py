@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from . import storage
 from .errors import InputError, printable
 from .folder import MANIFEST, Folder, digest, is_hub_id
 
@@ -40,16 +40,12 @@ def for_others(folder: Folder, base: str | None) -> tuple[dict[str, bytes], Mapp
         return {}, manifest, ()
     files = {}
     if config:
-        files[CONFIG] = _dumped({**config, NAMED: base})
+        files[CONFIG] = storage.json_bytes({**config, NAMED: base})
     manifest["training"] = {**training, "base": {**noted, "source": base} if isinstance(noted, Mapping) else base}
     changed = {
         name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()} for name, content in files.items()
     }
     manifest["files"] = {**manifest["files"], **changed}
     manifest["sha256"] = digest(manifest)
-    files[MANIFEST] = _dumped(manifest)
+    files[MANIFEST] = storage.json_bytes(manifest)
     return files, manifest, () if base else (f"it does not say where its model lies, {printable(named[0])}",)
-
-
-def _dumped(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ._command_groups import AsJson
-from ._terminal import print_json, shown
+from ._terminal import FAILED, print_json, shown
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def push(
     }
     if not dry_run and not yes and not _agreed(push(model, repository, **asked, dry_run=True), public):
         print("nothing was uploaded", file=sys.stderr)
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
     done = push(model, repository, **asked, dry_run=dry_run)
     if as_json:
         print_json(vars(done))

@@ -9,6 +9,8 @@ from typing import Any
 
 from .errors import printable
 
+FAILED = 1  # the exit code of what did not work
+
 
 def print_json(content: Any) -> None:
     """In ASCII, so that no terminal is controlled by it; what JSON does not know comes as a list or as text."""

@@ -20,11 +20,11 @@ import aigc_sdk
 from . import _backend_commands, registry
 from ._command_groups import NOBODY, PLAIN, AsJson, Group
 from ._push_command import push
-from ._terminal import let_go_of_output, print_json, shown, tell
+from ._terminal import FAILED, let_go_of_output, print_json, shown, tell
 from .errors import AigcError, BackendError, InputError, NotAModel
 
 DEBUG = "AIGC_SDK_DEBUG"
-FAILED, WRONG, DIFFERS, INTERRUPTED = 1, 2, 3, 130
+WRONG, DIFFERS, INTERRUPTED = 2, 3, 130
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 ORDER = ("backends", "generate", "train", "evaluate", "replay", "push", "doctor")
 SPOKEN = {  # what the library's messages advise, in the words of the command line

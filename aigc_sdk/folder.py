@@ -244,7 +244,7 @@ def _write_manifest(
         "files": file_sums(folder),
     }
     manifest["sha256"] = digest(manifest)
-    storage.write_file(folder / MANIFEST, (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode())
+    storage.write_file(folder / MANIFEST, storage.json_bytes(manifest))
 
 
 def file_sums(folder: Path, without: frozenset[str] = frozenset()) -> dict[str, dict[str, Any]]:

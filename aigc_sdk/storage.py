@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import shutil
 import uuid
@@ -15,6 +16,11 @@ from typing import Any, BinaryIO
 from .errors import DiskError, FolderError, printable
 
 TEMPORARY = ".tmp-"  # in the name of everything that is not finished; `sweep` removes what a killed process left
+
+
+def json_bytes(content: Any) -> bytes:
+    """A JSON file that people read too, of which the same content always makes the same bytes."""
+    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
 
 
 @contextmanager

@@ -6,7 +6,6 @@ is refused. A folder is data: its tensors say which layers it changes, and nothi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 
 from aigc_sdk import folder as folders
 from aigc_sdk import runtime, storage
+from aigc_sdk._adapter_base import CONFIG, NAMED
 from aigc_sdk.errors import CorruptFolder, MismatchedFolder, NotAModel, NotOffered, OptionError, printable
 from aigc_sdk.folder import Folder
 from aigc_sdk.weights import file_shapes, read_file
@@ -27,7 +27,6 @@ from .methods import IA3, AdaLoRA, Bottleneck, LoRA, Method, PrefixTuning, Promp
 from .methods import method as method_of
 from .virtual import Prefix, Prompt, check_prefix, prefix_sizes
 
-CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 FINISHED = "prompt_embeddings"  # peft's name for the virtual tokens
 KINDS: dict[str, type[Method]] = {
@@ -90,8 +89,8 @@ def write(adapters: Adapters, name: str, path: Path, *, base: str = "") -> None:
     from safetensors.torch import save_file
 
     adapter = adapters[name]
-    config = _config(adapters, adapter) | {"base_model_name_or_path": base or None, "inference_mode": True}
-    storage.write_file(path / CONFIG, (json.dumps(config, indent=2, sort_keys=True) + "\n").encode())
+    config = _config(adapters, adapter) | {NAMED: base or None, "inference_mode": True}
+    storage.write_file(path / CONFIG, storage.json_bytes(config))
     tensors = {key: each.detach().cpu().contiguous() for key, each in finished(adapter).items()}
     save_file(tensors, path / WEIGHTS, metadata={"format": "pt"})
 
@@ -103,7 +102,7 @@ def is_adapter(folder: Folder) -> bool:
 
 def base_of(folder: Folder) -> str:
     """The source of the network that an adapter was made for; "" is the backend's default, as it is for a model."""
-    found = folder.config(CONFIG).get("base_model_name_or_path")
+    found = folder.config(CONFIG).get(NAMED)
     base = _base(folder)
     unnamed = folder.manifest is None or base.get("source", "") is None  # peft's, or without its author's path
     if not isinstance(found, str) and unnamed:

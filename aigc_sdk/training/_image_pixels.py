@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL.Image
@@ -19,7 +19,7 @@ from ._image_sources import Item
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Pixels: TypeAlias = NDArray[np.uint8]
+    from ._image_sources import Pixels
 
 LUMA = (19595, 38470, 7471)  # red, green and blue of 65,536: ITU-R 601-2, as Pillow computes it
 
@@ -84,8 +84,7 @@ def coloured(pixels: Pixels, channels: int | None) -> Pixels:
         return pixels
     if channels == 3:
         return pixels.repeat(3, axis=2)
-    greys: NDArray[np.int64] = pixels @ np.array(LUMA) + 2**15
-    greys = (pixels @ np.array(LUMA) + 2**15) >> 16
+    greys: NDArray[np.int64] = (pixels @ np.array(LUMA) + 2**15) >> 16
     return greys[..., None].astype(np.uint8, copy=False)
 
 

@@ -138,7 +138,7 @@ class _Run:
                 folder.mkdir(parents=True, exist_ok=True)
                 storage.sweep(folder)
             # First of all: a folder with anything else and without this file would be taken for somebody else's.
-            storage.write_file(folder / RUN, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode())
+            storage.write_file(folder / RUN, storage.json_bytes(record))
             with storage.disk_errors(folder):
                 self._cut_log()
                 report.cut_samples(folder, self.done)

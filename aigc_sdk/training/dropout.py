@@ -73,9 +73,7 @@ def drop(x: torch.Tensor, probability: float, bits: Bits | None) -> torch.Tensor
         return x
     if bits is None:
         return torch.nn.functional.dropout(x, probability)
-    mask = bits.keep(tuple(x.shape), probability, x.dtype).mul_(scale(probability))
-    dropped: torch.Tensor = x * mask
-    return dropped
+    return x * bits.keep(tuple(x.shape), probability, x.dtype).mul_(scale(probability))
 
 
 def _dropped(probability: float) -> int:

@@ -53,15 +53,15 @@ def logits(
 
 def _sequence(network: Any, packed: Packed, words: torch.Tensor | None) -> torch.Tensor:
     kind = network.config.model_type
-    if kind == "modernbert" and network.config.classifier_pooling == "mean":
-        return network.classifier(network.drop(network.head(packed.means(hidden(network, packed, words)))))  # type: ignore[no-any-return]
+    if kind == "modernbert":
+        mean = network.config.classifier_pooling == "mean"
+        pooled = packed.means(hidden(network, packed, words)) if mean else hidden(network, packed, words, packed.starts)
+        return network.classifier(network.drop(network.head(pooled)))  # type: ignore[no-any-return]
     first = hidden(network, packed, words, packed.starts)
     if kind == "bert":
         return network.classifier(network.dropout(network.bert.pooler(first[:, None])))  # type: ignore[no-any-return]
     if kind == "distilbert":
         return network.classifier(network.dropout(network.pre_classifier(first).relu()))  # type: ignore[no-any-return]
-    if kind == "modernbert":
-        return network.classifier(network.drop(network.head(first)))  # type: ignore[no-any-return]
     return network.classifier(first[:, None])  # type: ignore[no-any-return]
 
 

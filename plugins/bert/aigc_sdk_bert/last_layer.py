@@ -34,9 +34,10 @@ def is_plain(body: Any) -> bool:
     return not any(each._forward_hooks or each._forward_pre_hooks for each in skipped)
 
 
-def removed(body: Any) -> Any:
-    """The same encoder without its last layer."""
-    return replaced(body, encoder=replaced(body.encoder, layer=body.encoder.layer[:-1]))
+def taken_off(body: Any) -> tuple[Any, Any]:
+    """The same encoder without its last layer, and so without a pooler; and that layer."""
+    layers = body.encoder.layer
+    return replaced(body, encoder=replaced(body.encoder, layer=layers[:-1]), pooler=None), layers[-1]
 
 
 def replaced(module: torch.nn.Module, **children: torch.nn.Module | None) -> Any:

@@ -1,7 +1,7 @@
 """The forward pass of an encoder without padding: all rows of a batch as one row of tokens.
 
 Linear layers, norms and activations work on real tokens alone; only attention looks at rows, one by one or, where
-neighbours have the same length, together. The Hugging Face modules run their own code, with an attention function that
+they have about the same length, together. The Hugging Face modules run their own code, with an attention function that
 is registered with transformers: so adapters, dropout and replaced layers work as ever. Where only some tokens are read,
 the last layer of BERT and its relatives computes no others, see `last_layer`.
 
@@ -125,12 +125,11 @@ def hidden(
     first = int(network.config.pad_token_id) + 1 if kind in OFFSET else 0
     manager = network.__dict__.get("aigc_adapters")
     mixed = manager is not None and isinstance(manager.current, tuple)
-    shortened = only is not None and not mixed and last_layer.is_plain(body)
-    if (mixed or shortened) and getattr(body, "pooler", None) is not None:
+    last = None
+    if mixed and getattr(body, "pooler", None) is not None:
         body = last_layer.replaced(body, pooler=None)  # it reads one token of all rows, whose adapters have other names
-    last = body.encoder.layer[-1] if shortened else None
-    if shortened:
-        body = last_layer.removed(body)
+    elif only is not None and not mixed and last_layer.is_plain(body):
+        body, last = last_layer.taken_off(body)
     with each_token(network, packed):
         found = body(**inputs, position_ids=(packed.positions + first)[None], lengths=packed.lengths)
     states: torch.Tensor = found.last_hidden_state.squeeze(0)

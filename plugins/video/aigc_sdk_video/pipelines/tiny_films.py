@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .tiny_parts import TEXT_WIDTH, clip_vision, flow, library, pixels, sizes, t5, tokens, umt5
+from .tiny_parts import TEXT_WIDTH, clip_vision, flow, library, pixels, sizes, t5, tokens
 
 
 def wan(name: str) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def wan(name: str) -> dict[str, Any]:
         base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
     )
     image = {"image_encoder": clip_vision(4), "image_processor": pixels()} if from_image else {}
-    return {**umt5(), "transformer": transformer, "vae": vae, "scheduler": flow(shift=7.0), **image}
+    return {**t5("UMT5"), "transformer": transformer, "vae": vae, "scheduler": flow(shift=7.0), **image}
 
 
 def ltx(name: str) -> dict[str, Any]:

@@ -42,20 +42,15 @@ def sizes() -> dict[str, Any]:
     return {"vocab_size": 300, "hidden_size": 16, "intermediate_size": 37, "num_hidden_layers": 2}
 
 
-def t5() -> dict[str, Any]:
-    """A T5 encoder and its tokenizer."""
+def t5(kind: str = "T5") -> dict[str, Any]:
+    """A T5 encoder, or a UMT5, and its tokenizer."""
     t = library("transformers")
 
-    config = t.T5Config(vocab_size=300, d_model=TEXT_WIDTH, d_kv=8, d_ff=37, num_layers=2, num_heads=4)
-    return {"tokenizer": tokens(), "text_encoder": t.T5EncoderModel(config)}
-
-
-def umt5() -> dict[str, Any]:
-    """A UMT5 encoder and its tokenizer."""
-    t = library("transformers")
-
-    config = t.UMT5Config(vocab_size=300, d_model=TEXT_WIDTH, d_kv=8, d_ff=37, num_layers=2, num_heads=4)
-    return {"tokenizer": tokens(), "text_encoder": t.UMT5EncoderModel(config)}
+    sizes = {"vocab_size": 300, "d_model": TEXT_WIDTH, "d_kv": 8, "d_ff": 37, "num_layers": 2, "num_heads": 4}
+    return {
+        "tokenizer": tokens(),
+        "text_encoder": getattr(t, f"{kind}EncoderModel")(getattr(t, f"{kind}Config")(**sizes)),
+    }
 
 
 def clip_text() -> dict[str, Any]:
