@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
 import aigc_sdk
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts by `make test &`
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests' processes inherit it
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from aigc_sdk.errors import ContextOverflow, DeviceError, OptionError, PromptErr
 from aigc_sdk.training.corpus import sample_text, split
 from aigc_sdk_gpt2.engines import precision
 from aigc_sdk_gpt2.engines.plain import PlainGPT2
-from aigc_sdk_gpt2.engines.precision import Packed, eight_bit, integer_kind, products
+from aigc_sdk_gpt2.engines.precision import WAYS, Packed, Sums, eight_bit, products, sums
 from aigc_sdk_gpt2.model import GPT2
 
 TINY = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "vocab_size": 211}
@@ -33,7 +35,7 @@ def network(seed: int = 0) -> Any:
 
 def emulated(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """The same quantisation in float64, whose sums of such integers are exact."""
-    most = (integer_kind() or (127, 0))[0]
+    most = sums(torch.backends.quantized.engine).largest
     scale = weight.abs().amax(1) / most
     largest = x.abs().amax(1, keepdim=True)
     whole = (127 * x / largest).round().double() @ (weight / scale[:, None]).round().double().T
@@ -63,35 +65,52 @@ def test_int8_rows_do_not_depend_on_each_other_and_rows_of_zeros_stay() -> None:
         assert torch.equal(product(x[row : row + 1], None)[0], made[row])
 
 
-@pytest.mark.parametrize("fbgemm", [True, False])
-@pytest.mark.parametrize(("out", "into"), [(176, 704), (600, 768)])
+@pytest.mark.parametrize("few", range(len(WAYS)))
+@pytest.mark.parametrize("many", range(len(WAYS)))
+@pytest.mark.parametrize(("out", "into"), [(176, 704), (96, 768)])
 def test_int8_rows_are_the_same_to_the_bit_one_by_one_two_by_two_and_together(
-    fbgemm: bool, out: int, into: int, monkeypatch: pytest.MonkeyPatch
+    few: int, many: int, out: int, into: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Few rows have a kernel of their own where there is one; where there is none, that for many takes them."""
-    if not fbgemm:
-        monkeypatch.setattr(precision, "fbgemm_sums", lambda engine: False)
+    """Few rows and many have each the way that is fastest here; all that are exact here make the same."""
+    largest = sums(torch.backends.quantized.engine).largest
+    ways = Sums(largest, WAYS[few], WAYS[many])
+    if any(precision.seconds(way, largest) == math.inf for way in ways[1:]):
+        pytest.skip("not exact on this processor")
     rng = torch.Generator().manual_seed(into)
-    product, x = eight_bit(torch.randn(out, into, generator=rng)), torch.randn(40, into, generator=rng)
+    weight, x = torch.randn(out, into, generator=rng), torch.randn(40, into, generator=rng)
     bias = torch.randn(out, generator=rng)
+    usual = eight_bit(weight)
+    monkeypatch.setattr(precision, "sums", lambda engine: ways)
+    product = eight_bit(weight)
     for added in (None, bias):
         together = product(x, added)
+        assert torch.equal(usual(x, added), together)
         assert torch.equal(torch.cat([product(row[None], added) for row in x]), together)
         assert torch.equal(torch.cat([product(pair, added) for pair in x.view(20, 2, into)]), together)
     assert product(x[:0], bias).shape == (0, out)
 
 
-def test_the_kernel_for_few_rows_is_not_taken_where_torch_does_not_have_it() -> None:
+def test_a_way_that_torch_does_not_have_or_that_is_slow_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.backends.quantized.engine
     others = [each for each in torch.backends.quantized.supported_engines if each not in ("none", "fbgemm", "x86")]
     assert others
     try:
         for each in others:
             torch.backends.quantized.engine = each
-            assert not precision.fbgemm_sums(each)
+            assert precision._fbgemm not in sums(each)
             assert torch.allclose(eight_bit(torch.eye(8))(torch.ones(1, 8), None), torch.ones(1, 8))
     finally:
         torch.backends.quantized.engine = before
+
+    def reference(whole: torch.Tensor, scale: torch.Tensor) -> precision.Summed:
+        def summed(levels: torch.Tensor) -> torch.Tensor:
+            time.sleep(0.01)
+            return levels @ whole.float().T * scale
+
+        return summed
+
+    monkeypatch.setattr(precision, "WAYS", (reference, precision._int_mm))
+    assert sums.__wrapped__(before).many is precision._int_mm
 
 
 @pytest.mark.parametrize("rows", [1, 5])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 import torch
 from torch.nn import functional as F
@@ -23,11 +25,14 @@ Product: TypeAlias = "Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor
 """x (rows x in) and a bias, or None -> rows x out."""
 Summed: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
 """Rows of numbers from -127 to 127, which are rounded -> the integer sums, times the scales, in float32."""
+Way: TypeAlias = "Callable[[torch.Tensor, torch.Tensor], Summed]"
+"""Integer weights (out x in, int8) and their scales (out,) -> how to sum by them."""
 
 PACK_LIMIT = 1 << 30  # bytes of one network's weights up to which they are held twice for the sake of speed
 FEW = 3  # rows from which a layout for many is faster: one or two are read best plain, and in integers by FBGEMM
 HINT = 32  # rows for which weights are laid out; others are multiplied as well
 LARGE = 1 << 23  # numbers in a weight from which it does not matter what a call costs beside its sums
+SLOW = 30  # times as long as the quickest takes reference code alone
 TINY = 1e-30  # the scale of a row of zeros
 
 
@@ -130,12 +135,12 @@ def eight_bit(weight: torch.Tensor) -> Product:
     The sums are exact, so that no row depends on another (the vector-wise quantisation of Dettmers et al. 2022, without
     their outliers). weight: out x in, floating point; it is not kept.
     """
-    most, zero = integer_kind() or (127, 0)
-    scale = weight.float().abs().amax(1).clamp_min(TINY) / most
+    best = sums(torch.backends.quantized.engine)
+    scale = weight.float().abs().amax(1).clamp_min(TINY) / best.largest
     whole = (weight.float() / scale[:, None]).round_().to(torch.int8)
     scale /= 127  # that of the activations, less the largest of each row
-    many = _onednn(whole, scale, zero) if integer_kind() else partial(_by_int_mm, whole.T.contiguous(), scale)
-    few = _fbgemm(whole, scale) if whole.numel() < LARGE and fbgemm_sums(torch.backends.quantized.engine) else many
+    many = best.many(whole, scale)
+    few = many if best.few is best.many or whole.numel() >= LARGE else best.few(whole, scale)
     return partial(_by_eight_bit, few, many, torch.zeros(whole.shape[1]))
 
 
@@ -152,7 +157,7 @@ def _by_eight_bit(
 
 
 def _onednn(whole: torch.Tensor, scale: torch.Tensor, zero: int) -> Summed:
-    """By oneDNN: the fastest for many rows. whole: out x in."""
+    """By oneDNN: the fastest for many rows where there is AMX. whole: out x in; zero: of the activations."""
     whole = whole.contiguous()  # packing takes no account of strides
     laid = torch.ops.onednn.qlinear_prepack(whole, [HINT, whole.shape[1]])
     return partial(_by_onednn, laid, scale, torch.zeros(len(scale), dtype=torch.int64), zero)
@@ -172,7 +177,7 @@ def _by_onednn(
 
 
 def _fbgemm(whole: torch.Tensor, scale: torch.Tensor) -> Summed:
-    """By FBGEMM: the fastest for a row or two, since it does least beside the sums. whole: out x in."""
+    """By FBGEMM: the fastest for a row or two, since it does least beside the sums, and without AMX for all. whole: out x in."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch means to drop the kind of tensor in which it takes the weights
         zeros = torch.zeros(len(scale), dtype=torch.int64)
@@ -182,40 +187,61 @@ def _fbgemm(whole: torch.Tensor, scale: torch.Tensor) -> Summed:
     return lambda levels: multiplied(levels, 1.0, 128, laid)
 
 
+def _int_mm(whole: torch.Tensor, scale: torch.Tensor) -> Summed:
+    """By torch's own product of integers: there wherever torch is. whole: out x in."""
+    return partial(_by_int_mm, whole.T.contiguous(), scale)
+
+
 def _by_int_mm(whole: torch.Tensor, scale: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
     return torch._int_mm(levels.round_().to(torch.int8), whole) * scale
 
 
-@lru_cache
-def integer_kind() -> tuple[int, int] | None:
-    """(largest weight, zero of the activations) for which this processor's integer products are exact; None: no such.
+WAYS: tuple[Way, ...] = (partial(_onednn, zero=0), partial(_onednn, zero=128), _fbgemm, _int_mm)
 
-    Processors without VNNI add pairs of products in 16 bits. Weights of 7 bits do not overflow them, and cost less than
-    activations of 7 would. Tried, not looked up.
+
+class Sums(NamedTuple):
+    """How this processor sums integers exactly and soonest."""
+
+    largest: int
+    """Of the weights: 127; 63 where pairs of products are added in 16 bits, which larger ones would overflow."""
+    few: Way
+    """For fewer rows than FEW."""
+    many: Way
+
+
+@lru_cache
+def sums(engine: str) -> Sums:
+    """The ways to take where torch's quantised products are by `engine`. Tried, not looked up.
+
+    Each is exact on one processor and not on another, and a library may fall to its reference code, hundreds of times
+    slower: oneDNN for signed activations on VNNI without AMX. All that are exact make the same bits.
     """
-    for most, zero in ((127, 0), (63, 128)):
-        try:
-            if _exact(partial(_onednn, zero=zero), most, rows=(1, 40)):
-                return most, zero
-        except (RuntimeError, AttributeError, NotImplementedError):  # a build or a processor without them
-            return None
-    return None
+    tried = [(largest, way, seconds(way, largest)) for largest in (127, 63) for way in WAYS]
+    limit = SLOW * min(took for *_, took in tried)
+    quick = [(largest, way) for largest, way, took in tried if took <= limit]
+    largest = quick[0][0]
+    ways = [way for most, way in quick if most == largest]
+    many = min(ways, key=lambda way: seconds(way, largest, rows=(8, 64), out=768))
+    return Sums(largest, _fbgemm if _fbgemm in ways else many, many)
 
 
-@lru_cache
-def fbgemm_sums(engine: str) -> bool:
-    """Whether FBGEMM sums as exactly, where torch's quantised products are by `engine`. Tried, not looked up."""
+def seconds(way: Way, largest: int, rows: Sequence[int] = (1, 2, 40), out: int = 8) -> float:
+    """What the largest products take, the best of some times; infinity where they are not summed without loss."""
     try:
-        return _exact(_fbgemm, (integer_kind() or (127, 0))[0], rows=range(1, FEW))
-    except (RuntimeError, AttributeError, NotImplementedError):  # as for the others, or torch has given it up
-        return False
+        summed = way(torch.full((out, 768), largest, dtype=torch.int8), torch.ones(out))
+        levels = [sign * torch.full((count, 768), 127.0) for count in rows for sign in (1, -1)]
+        made = torch.cat([summed(each.clone()) for each in levels])  # and what is compiled is so now
+        if not bool((made.abs() == largest * 127 * 768).all()):
+            return math.inf
+        return min(_timed(lambda: [summed(each.clone()) for each in levels]) for _ in range(5))
+    except (RuntimeError, AttributeError, NotImplementedError):  # a build or a processor without them
+        return math.inf
 
 
-def _exact(laid: Callable[[torch.Tensor, torch.Tensor], Summed], most: int, rows: Iterable[int]) -> bool:
-    """Whether the largest products are summed without loss."""
-    summed = laid(torch.full((8, 768), most, dtype=torch.int8), torch.ones(8))
-    made = torch.cat([summed(sign * torch.full((count, 768), 127.0)) for count in rows for sign in (1, -1)])
-    return bool((made.abs() == most * 127 * 768).all())
+def _timed(call: Callable[[], object]) -> float:
+    start = perf_counter()
+    call()
+    return perf_counter() - start
 
 
 class Products(TorchFunctionMode):

@@ -79,6 +79,7 @@ class Bark(Family):
                 torch.tensor([ids + [0] * padding], device=network.device),
                 attention_mask=torch.tensor([[1] * len(ids) + [0] * padding], device=network.device),
                 history_prompt=self._voice(options.voice),
+                semantic_min_new_tokens=1,  # of none its codec cannot make a sound, not even an empty one
                 semantic_max_new_tokens=most,
                 **_drawing(options.temperature),
             )

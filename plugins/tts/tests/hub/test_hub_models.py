@@ -358,6 +358,19 @@ def test_a_stopped_model_says_so(tiny: SimpleNamespace, tmp_path: Path) -> None:
     assert speech.info["finish_reason"] == "length"
 
 
+def test_a_bark_that_would_end_at_once_says_a_little(tiny: SimpleNamespace, tmp_path: Path) -> None:
+    bark: Any = opened(tiny, tmp_path, "bark")
+    ends = bark.family.semantic.eos_token_id
+
+    def ending(module: Any, args: Any, scores: torch.Tensor) -> torch.Tensor:
+        return scores.index_fill(-1, torch.tensor([ends]), 1e4)
+
+    bark.family.network.semantic.lm_head.register_forward_hook(ending)
+    [speech] = bark.generate("hello", seed=1, **SHORT["bark"])
+    assert 0 < speech.duration < SHORT["bark"]["max_seconds"] / 2
+    assert speech.info["finish_reason"] == "end"
+
+
 def test_another_sample_rate_keeps_the_length(tiny: SimpleNamespace, tmp_path: Path) -> None:
     model = opened(tiny, tmp_path, "vits")
     [own], [other] = (model.generate("hello there", seed=1, sample_rate=rate) for rate in (None, 24_000))
