@@ -31,6 +31,7 @@ from aigc_sdk.protocols import Fit, Step
 from aigc_sdk.runtime import fast_bfloat16, set_global_seed
 
 from . import order, processes
+from ._memory import kept_memory
 from .average import Average
 from .sharding import Sharded, gathered, optimizer_state
 
@@ -127,11 +128,12 @@ class Loop:
 
     def __iter__(self) -> Iterator[int]:
         """The updates that are still to be done; before each, torch's random state is set from (seed, step, process)."""
-        for index in range(self.done + 1, self.fit.max_steps + 1):
-            set_global_seed(order.step_seed(self.fit.seed, index, processes.rank()), self._device)
-            for each in self._trained.values():
-                each.train()
-            yield index
+        with kept_memory():
+            for index in range(self.done + 1, self.fit.max_steps + 1):
+                set_global_seed(order.step_seed(self.fit.seed, index, processes.rank()), self._device)
+                for each in self._trained.values():
+                    each.train()
+                yield index
 
     def draw(self, n: int) -> NDArray[np.int64]:
         """The next `n` rows of the batch that all processes work on together."""

@@ -141,10 +141,8 @@ def test_the_bytes_of_a_token_count_shared_heads_and_a_state_has_none() -> None:
 
 
 def test_int8_keeps_keys_and_values_no_wider_than_its_products_are_exact() -> None:
-    from aigc_sdk import runtime
-
     kept = Packed("int8").cache_dtype(torch.float32)
-    assert kept == (torch.bfloat16 if runtime.fast_bfloat16("cpu") else torch.float32)
+    assert kept == (torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32)
     assert Packed().cache_dtype(torch.float32) == torch.float32
 
 

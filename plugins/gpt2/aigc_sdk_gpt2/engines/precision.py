@@ -15,7 +15,6 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from aigc_sdk import runtime
 from aigc_sdk.adapters.layers import is_transposed
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ class Packed:
 
     def cache_dtype(self, dtype: torch.dtype) -> torch.dtype:
         """How keys and values of a network of `dtype` are kept: no wider than the products are exact."""
-        fast = runtime.fast_bfloat16("cpu")  # else attention would be the slower for it
+        fast = torch.cpu._is_amx_tile_supported()  # else torch's attention is the slower for it
         return torch.bfloat16 if self.precision == "int8" and fast else dtype
 
     def __deepcopy__(self, memo: Any) -> Packed:
@@ -221,7 +220,7 @@ def sums(engine: str) -> Sums:
     quick = [(largest, way) for largest, way, took in tried if took <= limit]
     largest = quick[0][0]
     ways = [way for most, way in quick if most == largest]
-    many = min(ways, key=lambda way: seconds(way, largest, rows=(8, 64), out=768))
+    many = min(ways, key=lambda way: seconds(way, largest, rows=(4, 8, 16, 32, 64), out=1536))
     return Sums(largest, _fbgemm if _fbgemm in ways else many, many)
 
 

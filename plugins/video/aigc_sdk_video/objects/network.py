@@ -165,8 +165,14 @@ class Network(architecture.Network):
 
     @torch.no_grad()
     def _placed(self, looks: Tensor, paths: Tensor) -> tuple[Tensor, Tensor]:
-        """Sprites m x (c + 1) x s x s, and where they are, m x frames x 2 in pixels: whole, where there are walls."""
+        """Sprites m x (c + 1) x s x s, and where they are, m x frames x 2 in pixels: whole, where there are walls.
+
+        What cannot be seen of them is left out: rounded to a level, now this one and now that, it would flicker.
+        """
         sprites = self.looks.decoder(looks)
+        cover = sprites[:, -1:]
+        seen = cover if self.sizes.background else (sprites[:, :-1] * cover).amax(1, keepdim=True)  # before black
+        sprites[:, -1:] = cover.where(seen > SEEN, 0)
         places = self._outside(paths)
         if self.sizes.walls:
             low, high = extents(sprites[:, -1])
