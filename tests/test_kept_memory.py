@@ -1,4 +1,4 @@
-"""What a training run frees stays with the process until its end. Each case in a process of its own: it is the process that changes."""
+"""What a training run frees stays with the process until its end: each case in a process of its own, which it changes."""
 
 from __future__ import annotations
 
