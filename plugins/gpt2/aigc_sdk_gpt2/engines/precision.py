@@ -31,7 +31,7 @@ PACK_LIMIT = 1 << 30  # bytes of one network's weights up to which they are held
 FEW = 3  # rows from which a layout for many is faster: one or two are read best plain, and in integers by FBGEMM
 HINT = 32  # rows for which weights are laid out; others are multiplied as well
 LARGE = 1 << 23  # numbers in a weight from which it does not matter what a call costs beside its sums
-SLOW = 12  # times what the quickest takes, above which it is reference code: that takes fifty times, and no other way four
+SLOW = 12  # times the quickest: what takes longer is reference code, which takes fifty; no other way takes four
 TINY = 1e-30  # the scale of a row of zeros
 
 
