@@ -30,7 +30,7 @@ TRAINING: dict[str, Any] = {
     "ema_decay": 0.998,
     "precision": "auto",
 }
-MAX_STEPS = 6_500
+MAX_STEPS = 5_400
 SAMPLING: dict[str, Any] = {"steps": 10, "guidance": 3.0}
 
 
