@@ -8,8 +8,9 @@ from __future__ import annotations
 import io
 import math
 import struct
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -30,6 +31,8 @@ _RATES = {"mp3": _MPEG_RATES, "ogg": _OPUS_RATES, "webm": _OPUS_RATES, "mp4": (*
 _LAYOUTS = {1: "mono", 2: "stereo"}
 _BT709 = 1  # of H.273, for matrix, primaries and transfer alike; untagged films get other colours from every player
 _LIMITED_RANGE = 1
+_AHEAD = 4  # frames that are converted while others are encoded
+_THREADS = 4  # of an encoder of films, on every machine: x264 makes other bytes with another number
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,7 @@ def _add_film(container: Any, shape: tuple[int, ...], rate: Fraction, chosen: Co
     stream = container.add_stream(coder.name, rate=rate, options={"crf": str(chosen.quality), **coder.options})
     stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
     context = stream.codec_context
-    context.thread_count = 1
+    context.thread_count, context.thread_type = _THREADS, "FRAME"  # slices are slower, and take more bytes
     context.colorspace = context.color_primaries = context.color_trc = _BT709
     context.color_range = _LIMITED_RANGE
     if width % 2 or height % 2:
@@ -183,29 +186,27 @@ def _encoded_film(stream: Any, frames: Iterable[NDArray[np.uint8]]) -> Iterator[
 
     reformatter = VideoReformatter()  # keeps its tables from frame to frame
 
-    def converted(index: int, pixels: NDArray[np.uint8]) -> Any:
-        height, width, _ = pixels.shape
-        if height % 2 or width % 2:
-            # 4:2:0 needs even sizes: the last row or column is repeated, and `decode_film` takes it away again.
-            pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    def converted(index: int, copied: Any) -> Any:
         frame = reformatter.reformat(
-            av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24"),
-            format="yuv420p",
-            dst_colorspace=Colorspace.ITU709,
-            dst_color_range=ColorRange.MPEG,
+            copied, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
         )
         frame.pts, frame.time_base = index, 1 / stream.codec_context.framerate
         return frame
 
-    before = None
-    with ThreadPoolExecutor(1) as beside:
+    coming: deque[Future[Any]] = deque()
+    with ThreadPoolExecutor(1) as beside:  # while the next frames are made
         for index, pixels in enumerate(frames):
-            coming = beside.submit(converted, index, pixels)  # while the frame before is encoded
-            if before is not None:
-                yield stream.encode(before)
-            before = coming.result()  # before the next is asked for: its maker may use the same memory again
-    if before is not None:
-        yield stream.encode(before)
+            height, width, _ = pixels.shape
+            if height % 2 or width % 2:
+                # 4:2:0 needs even sizes: the last row or column is repeated, and `decode_film` takes it away again.
+                pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+            # Copied before the next is asked for: its maker may use the same memory again.
+            copied = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            coming.append(beside.submit(converted, index, copied))
+            if len(coming) > _AHEAD:
+                yield stream.encode(coming.popleft().result())
+        for each in coming:
+            yield stream.encode(each.result())
     yield stream.encode(None)
 
 
