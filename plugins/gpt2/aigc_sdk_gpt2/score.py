@@ -10,8 +10,8 @@ import torch
 
 from aigc_sdk.adapters import Adapters
 
-from .engines.engine import kind_of_engine
-from .engines.plain import READ_LIMIT, PlainGPT2, portions
+from .engines.engine import kind_of_engine, read_limit
+from .engines.plain import PlainGPT2, portions
 from .engines.precision import products
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def hidden(network: PreTrainedModel, rows: Sequence[Sequence[int]]) -> list[torc
         made = PlainGPT2(network).hidden(rows, names)
         return [each.float().cpu() for each in torch.split(made, list(map(len, rows)))]
     found: list[torch.Tensor] = [torch.empty(0)] * len(rows)
-    for some, inputs in _alike(network, rows, READ_LIMIT):
+    for some, inputs in _alike(network, rows, read_limit(network)):
         with products(network):
             # Asked of the whole network: the hooks of adapters are on it.
             last = network(input_ids=inputs, use_cache=False, output_hidden_states=True).hidden_states[-1]
@@ -67,7 +67,7 @@ def _packed(network: Any, rows: Sequence[tuple[Sequence[int], int]], most: int) 
     """Through GPT-2 without any filling: all rows are one long one but for the attention."""
     engine, names = PlainGPT2(network), Adapters.of(network).current
     found: list[torch.Tensor] = []
-    for part in portions([len(tokens) for tokens, _ in rows]):
+    for part in portions([len(tokens) for tokens, _ in rows], read_limit(network)):
         some = rows[part]
         states = torch.split(engine.hidden([row[:-1] for row, _ in some], names), [len(row) - 1 for row, _ in some])
         asked = torch.cat([state[first - 1 :] for state, (_, first) in zip(states, some, strict=True)])

@@ -11,7 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 import aigc_sdk
 from aigc_sdk.adapters import Adapters, LoRA, PromptTuning
 from aigc_sdk.errors import MissingDependency, NotOffered, OptionError
-from aigc_sdk_gpt2.engines import native
+from aigc_sdk_gpt2.engines import native, plain
 from aigc_sdk_gpt2.engines.compiled import CompiledGPT2
 from aigc_sdk_gpt2.engines.engine import Engine, cache_bytes, engine_for
 from aigc_sdk_gpt2.engines.hugging import HuggingFace
@@ -144,6 +144,23 @@ def test_int8_keeps_keys_and_values_no_wider_than_its_products_are_exact() -> No
     kept = Packed("int8").cache_dtype(torch.float32)
     assert kept == (torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32)
     assert Packed().cache_dtype(torch.float32) == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("alike", [True, False])
+def test_attention_by_keys_times_query_is_torchs_own(
+    alike: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, kept = torch.randn(3, 2, 1, 16, generator=generator), torch.randn(2, 3, 2, 40, 16, generator=generator)
+    keys, values = kept.to(dtype)[:, :, :, :30]
+    seen = None if alike else (torch.arange(30) < torch.tensor([[1], [17], [30]]))[:, None, None]
+    made = []
+    for turned in (False, True):
+        monkeypatch.setattr(plain, "turns", lambda _, turned=turned: turned)
+        made.append(plain.attend_once(query.to(dtype), keys, values, seen, 0.25).float())
+    assert made[0].shape == (3, 32)
+    assert (made[1] - made[0]).abs().max() < (1e-5 if dtype == torch.float32 else 0.05)
 
 
 @pytest.mark.slow

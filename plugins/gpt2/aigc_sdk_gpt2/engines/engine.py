@@ -134,6 +134,11 @@ def described(kind: type[Engine]) -> str:
     return f"kernels {native.version()}" if kind is native.NativeGPT2 else kind.title
 
 
+def read_limit(network: PreTrainedModel) -> int:
+    """How many tokens are read at a time: on a CPU no more than its cache holds the activations of."""
+    return 512 if network.device.type == "cpu" else 4096
+
+
 def cache_bytes(network: PreTrainedModel) -> int:
     """Bytes of keys and values per token of one sequence; 0 where a state of one size takes their place."""
     from .recurrent import keeps_state

@@ -11,14 +11,12 @@ import torch
 from aigc_sdk.adapters.manager import Names
 from aigc_sdk.adapters.virtual import Prompt
 
-from .engine import Engine, one_or_each
+from .engine import Engine, one_or_each, read_limit
 from .precision import products
 from .roomy import RoomyCache
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-READ_LIMIT = 4096  # places of prompts, filling included, that are read at a time
 
 
 class HuggingFace(Engine):
@@ -38,7 +36,7 @@ class HuggingFace(Engine):
         """See Engine."""
         added = self._joined(prompts, names)
         caches, made = [], []
-        parts = _portions(prompts)
+        parts = _portions(prompts, read_limit(self.network))
         for part in parts:
             some, its = [prompts[row] for row in part], [added[row] for row in part]
             cache = self._empty([0] * len(part), [self._virtual(name) for name in its])
@@ -119,12 +117,12 @@ class HuggingFace(Engine):
         return cache
 
 
-def _portions(prompts: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Prompts that are read together: of lengths that differ little, and not too many."""
+def _portions(prompts: Sequence[Sequence[int]], most: int) -> list[list[int]]:
+    """Prompts that are read together: of lengths that differ little, and not too many places, filling included."""
     found: list[list[int]] = []
     for row in sorted(range(len(prompts)), key=lambda row: len(prompts[row])):
         longest = len(prompts[row])
-        begun = found and (len(found[-1]) + 1) * longest <= READ_LIMIT and longest <= 2 * len(prompts[found[-1][0]])
+        begun = found and (len(found[-1]) + 1) * longest <= most and longest <= 2 * len(prompts[found[-1][0]])
         if begun:
             found[-1].append(row)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
@@ -16,13 +17,12 @@ from aigc_sdk.adapters.virtual import VirtualTokens
 from aigc_sdk.errors import NotOffered
 from aigc_sdk_gpt2.network import is_plain_gpt2, is_tanh_gelu
 
-from .engine import Engine, one_or_each
-from .precision import Packed, Product
+from .engine import Engine, one_or_each, read_limit
+from .precision import Packed, Product, turns
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-READ_LIMIT = 4096  # tokens that are read at a time; more are not faster, and take more memory
 SPARE = 64  # places that are added to the cache when a row outgrows the room it was promised
 
 
@@ -101,8 +101,7 @@ class PlainGPT2(Engine):
                 place.copy_(new)
             else:
                 cache[:, slots, :, ends] = new.to(cache.dtype)
-            mixed = F.scaled_dot_product_attention(query.transpose(1, 2), key, value, seen, scale=layer.scaling)
-            x = layer.rest(x, mixed.flatten(1).to(x.dtype))
+            x = layer.rest(x, attend_once(query.transpose(1, 2), key, value, seen, layer.scaling).to(x.dtype))
         return x
 
     @torch.inference_mode()
@@ -143,7 +142,7 @@ class PlainGPT2(Engine):
         of_rows = [names] * len(rows) if names is None or isinstance(names, str) else list(names)
         self._adapt([*self.names, *of_rows])
         pieces = [_Piece(slot, 0, row, name) for slot, (row, name) in enumerate(zip(rows, of_rows, strict=True))]
-        made = [self._norm(self._through(part, None, False)) for part in _parts(pieces)]
+        made = [self._norm(self._through(part, None, False)) for part in self._parts(pieces)]
         self.names = self.names[: len(self.lengths)]
         return torch.cat(made)
 
@@ -154,10 +153,13 @@ class PlainGPT2(Engine):
             for row, more in zip(rows, tokens, strict=True)
             if more
         ]
-        made = [self.logits(self._norm(self._through(part, self._cache, last))) for part in _parts(pieces)]
+        made = [self.logits(self._norm(self._through(part, self._cache, last))) for part in self._parts(pieces)]
         for row, more in zip(rows, tokens, strict=True):
             self.lengths[row] += len(more)
         return torch.cat(made) if made else self._tokens.new_empty(0, len(self._head))
+
+    def _parts(self, pieces: Sequence[_Piece]) -> Iterator[Sequence[_Piece]]:
+        return (pieces[part] for part in portions([len(each.tokens) for each in pieces], read_limit(self.network)))
 
     def _through(self, pieces: Sequence[_Piece], kept: torch.Tensor | None, last: bool) -> torch.Tensor:
         """All tokens, or the last of each piece, through all layers: tokens x width."""
@@ -320,6 +322,18 @@ def _tanh_gelu(x: torch.Tensor) -> torch.Tensor:
     return F.gelu(x, approximate="tanh")
 
 
+def attend_once(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, seen: torch.Tensor | None, scaling: float
+) -> torch.Tensor:
+    """Attention of one query per slot and head (slots x heads x 1 x width) to what the cache holds: slots x (heads width)."""
+    if key.device.type != "cpu" or not turns(key.dtype):
+        return F.scaled_dot_product_attention(query, key, value, seen, scale=scaling).flatten(1)
+    scores = torch.matmul(key, query.transpose(2, 3)).transpose(2, 3).mul_(scaling)
+    if seen is not None:
+        scores = scores.masked_fill_(~seen, -math.inf)
+    return torch.matmul(scores.softmax(-1), value).flatten(1)
+
+
 class _Piece(NamedTuple):
     """Tokens that are read together, behind the `old` ones that their slot holds."""
 
@@ -338,15 +352,11 @@ def _alike(pieces: Sequence[_Piece]) -> Iterator[tuple[int, int, int, int]]:
         yield some[0][1].slot, len(some), old, new
 
 
-def _parts(pieces: Sequence[_Piece]) -> Iterator[Sequence[_Piece]]:
-    return (pieces[part] for part in portions([len(each.tokens) for each in pieces]))
-
-
-def portions(sizes: Sequence[int]) -> list[slice]:
-    """Neighbours that are read together, by how many tokens each has."""
+def portions(sizes: Sequence[int], most: int) -> list[slice]:
+    """Neighbours that are read together, by how many tokens each has; at most so many, if it is more than one."""
     found, start, tokens = [], 0, 0
     for place, size in enumerate(sizes):
-        if place > start and tokens + size > READ_LIMIT:
+        if place > start and tokens + size > most:
             found.append(slice(start, place))
             start, tokens = place, 0
         tokens += size

@@ -28,7 +28,7 @@ Way: TypeAlias = "Callable[[torch.Tensor, torch.Tensor], Summed]"
 """Integer weights (out x in, int8) and their scales (out,) -> how to sum by them."""
 
 PACK_LIMIT = 1 << 30  # bytes of one network's weights up to which they are held twice for the sake of speed
-FEW = 3  # rows from which a layout for many is faster: one or two are read best plain, and in integers by FBGEMM
+FEW = 3  # rows from which a layout for many is faster; fewer may be read best plain, and in integers by FBGEMM
 HINT = 32  # rows for which weights are laid out; others are multiplied as well
 LARGE = 1 << 23  # numbers in a weight from which it does not matter what a call costs beside its sums
 SLOW = 12  # times the quickest: what takes longer is reference code, which takes fifty; no other way takes four
@@ -91,11 +91,11 @@ class Packed:
         if not self.small or not _packs(weight.dtype):
             return None
         laid = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), HINT)
-        return partial(_multiplied, laid, weight if weight.dtype == torch.float32 else None)
+        return partial(_multiplied, laid, weight if weight.dtype == torch.float32 and not amd() else None)
 
     def cache_dtype(self, dtype: torch.dtype) -> torch.dtype:
         """How keys and values of a network of `dtype` are kept: no wider than the products are exact."""
-        fast = torch.cpu._is_amx_tile_supported()  # else torch's attention is the slower for it
+        fast = torch.cpu._is_amx_tile_supported()  # else attention gains nothing by it
         return torch.bfloat16 if self.precision == "int8" and fast else dtype
 
     def __deepcopy__(self, memo: Any) -> Packed:
@@ -126,6 +126,19 @@ def _packs(dtype: torch.dtype) -> bool:
     if not intel or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+@lru_cache
+def amd() -> bool:
+    """Whether this is AMD's processor: Intel's library, by which torch multiplies, is slow there over single rows."""
+    return "AMD" in getattr(torch.cpu, "get_capabilities", dict)().get(
+        "cpu_name", ""
+    )  # older versions of torch have none
+
+
+def turns(dtype: torch.dtype) -> bool:
+    """Whether one query per row attends sooner by products of keys with it, in this order, than by torch's attention."""
+    return amd() and (dtype == torch.float32 or (dtype == torch.bfloat16 and torch.cpu._is_avx512_bf16_supported()))
 
 
 def eight_bit(weight: torch.Tensor) -> Product:
