@@ -192,6 +192,26 @@ def test_1500_damaged_json_files_are_all_found(tmp_path: Path, name: str) -> Non
             pass
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.float8_e5m2])
+def test_a_number_that_is_not_finite_is_found_anywhere_and_large_ones_are_none(
+    dtype: torch.dtype, tmp_path: Path
+) -> None:
+    file, most = tmp_path / "a.safetensors", torch.finfo(dtype).max
+    save_file(
+        {"large": torch.full((2, 70), most, dtype=torch.float64).to(dtype), "none": torch.empty(0, dtype=dtype)}, file
+    )
+    weights.check_file(file)
+    for value in (torch.inf, -torch.inf, torch.nan):
+        row = torch.zeros(300, dtype=torch.float64)
+        row[123], row[7] = value, most
+        save_file({"sound": torch.ones(3), "odd": row.to(dtype)}, file)
+        with pytest.raises(CorruptFolder, match="the weight odd holds NaN or infinite values"):
+            weights.check_file(file)
+    save_file({"odd": torch.tensor([torch.inf, -torch.inf]).to(dtype)}, file)
+    with pytest.raises(CorruptFolder):
+        weights.check_file(file)
+
+
 def test_1500_damaged_files_of_other_libraries_give_typed_errors_or_sound_models(gpt2: Path, tmp_path: Path) -> None:
     """Without a manifest of ours a changed weight cannot be told from a trained one, but nothing else gets through."""
     path = tmp_path / "model"

@@ -131,9 +131,8 @@ def _packs(dtype: torch.dtype) -> bool:
 @lru_cache
 def amd() -> bool:
     """Whether this is AMD's processor: Intel's library, by which torch multiplies, is slow there over single rows."""
-    return "AMD" in getattr(torch.cpu, "get_capabilities", dict)().get(
-        "cpu_name", ""
-    )  # older versions of torch have none
+    known: Any = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch do not tell
+    return "AMD" in known.get("cpu_name", "")
 
 
 def turns(dtype: torch.dtype) -> bool:
