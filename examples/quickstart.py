@@ -88,8 +88,13 @@ def manual(folder: Path) -> tuple[Path, Path]:
 
 
 def unwrapped(text: str) -> str:
-    """Paragraphs without the line ends and spaces that lay them out."""
-    return "\n\n".join(" ".join(each.split()) for each in text.split("\n\n"))
+    """Paragraphs without what lays them out: line ends, spaces, and lines drawn under titles."""
+    return "\n\n".join(" ".join(word for word in each.split() if not drawn(word)) for each in text.split("\n\n"))
+
+
+def drawn(word: str) -> bool:
+    """Whether it is one sign over and over."""
+    return len(word) > 3 and len(set(word)) == 1 and not word.isalnum()
 
 
 def fine_tune(train: Path) -> tuple[aigc_sdk.Generator[aigc_sdk.Text], list[float]]:
